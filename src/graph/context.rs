@@ -1,0 +1,240 @@
+//! What a handler can reach: cancellation, deadline, progress, log, questions, secrets by name, and its two folders.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::event::{Artifact, Event, LogLevel, Progress, Question};
+use super::handler::HandlerError;
+
+/// Secrets of a run by name. They live in memory only: no output, event or store ever holds one.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets(BTreeMap<String, SecretString>);
+
+impl Secrets {
+    /// Adds or replaces a secret.
+    pub fn insert(&mut self, name: impl Into<String>, value: SecretString) {
+        self.0.insert(name.into(), value);
+    }
+
+    /// Gives a secret, if the job has it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&SecretString> {
+        self.0.get(name)
+    }
+}
+
+/// A person's answer to a question.
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The choice.
+    pub choice: String,
+    /// Who chose.
+    pub by: String,
+    /// When, in RFC 3339.
+    pub at: String,
+}
+
+/// What the whole run shares with every stage's [`Context`].
+#[derive(Debug, Clone)]
+pub struct RunEnvironment {
+    /// The run.
+    pub run_id: Uuid,
+    /// Secrets by name.
+    pub secrets: Secrets,
+    /// Answers given so far, by question id.
+    pub answers: BTreeMap<String, Answer>,
+    /// The run's own folder for generated files.
+    pub artifacts: PathBuf,
+    /// A folder that outlives the run: virtual environments, the embedded target.
+    pub cache: PathBuf,
+    /// Cancels the run.
+    pub cancel: CancellationToken,
+}
+
+/// One attempt's view of its run.
+pub struct Context {
+    stage: Arc<str>,
+    attempt: u32,
+    deadline: Option<Instant>,
+    cancel: CancellationToken,
+    run: Arc<RunEnvironment>,
+    questions: Arc<Mutex<Vec<Question>>>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Context {
+    /// Makes the context of one attempt. `cancel` is a child of the run's token.
+    #[must_use]
+    pub fn new(
+        stage: Arc<str>,
+        attempt: u32,
+        deadline: Option<Instant>,
+        cancel: CancellationToken,
+        run: Arc<RunEnvironment>,
+        questions: Arc<Mutex<Vec<Question>>>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            stage,
+            attempt,
+            deadline,
+            cancel,
+            run,
+            questions,
+            events,
+        }
+    }
+
+    /// Gives the run's id.
+    #[must_use]
+    pub fn run_id(&self) -> Uuid {
+        self.run.run_id
+    }
+
+    /// Gives the attempt, counted from 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Gives the time at which the attempt is stopped, if it has one.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Gives a token that is cancelled when the attempt has to stop.
+    #[must_use]
+    pub const fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Gives a secret of the job by name.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<&SecretString> {
+        self.run.secrets.get(name)
+    }
+
+    /// Gives the answer to a question, if a person gave one.
+    #[must_use]
+    pub fn answer(&self, question: &str) -> Option<&Answer> {
+        self.run.answers.get(question)
+    }
+
+    /// Gives the questions asked so far in the run.
+    #[must_use]
+    pub fn questions(&self) -> Vec<Question> {
+        self.lock_questions().clone()
+    }
+
+    /// Gives the run's folder for generated files.
+    #[must_use]
+    pub fn artifacts(&self) -> &Path {
+        &self.run.artifacts
+    }
+
+    /// Gives the folder that outlives the run.
+    #[must_use]
+    pub fn cache(&self) -> &Path {
+        &self.run.cache
+    }
+
+    /// Reports how far the stage has come.
+    pub fn progress(&self, done: u64, total: Option<u64>, unit: &str) {
+        self.emit(Event::StageProgress {
+            stage: self.stage.to_string(),
+            progress: Progress {
+                done,
+                total,
+                unit: unit.to_owned(),
+            },
+        });
+    }
+
+    /// Writes a line to the run's log. Never a row value, never a secret.
+    pub fn log(&self, level: LogLevel, line: impl Into<String>) {
+        self.emit(Event::StageLog {
+            stage: self.stage.to_string(),
+            level,
+            line: line.into(),
+        });
+    }
+
+    /// Asks a question; asking it again, as a second attempt does, changes nothing.
+    pub fn ask(&self, mut question: Question) {
+        self.stage.as_ref().clone_into(&mut question.stage);
+        let mut questions = self.lock_questions();
+        if questions.iter().any(|asked| asked.id == question.id) {
+            return;
+        }
+        questions.push(question.clone());
+        drop(questions);
+        self.emit(Event::QuestionAsked { question });
+    }
+
+    /// Writes a file to the run's folder, whole or not at all, and records it as an artifact.
+    ///
+    /// # Errors
+    /// The name is not a plain file name, or the disk refuses.
+    pub fn write_artifact(&self, name: &str, bytes: &[u8]) -> Result<Artifact, HandlerError> {
+        if !is_plain_name(name) {
+            return Err(HandlerError::permanent(format!(
+                "`{name}` is not a name for an artifact: letters, digits, `.`, `_` and `-` only"
+            )));
+        }
+        let folder = self.artifacts();
+        let path = folder.join(name);
+        let part = folder.join(format!(".{name}.part"));
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&part, bytes))
+            .and_then(|()| std::fs::rename(&part, &path))
+            .map_err(|error| {
+                HandlerError::permanent(format!("cannot write {}: {error}", path.display()))
+            })?;
+        let artifact = Artifact {
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: hex(&Sha256::digest(bytes)),
+        };
+        self.emit(Event::ArtifactWritten {
+            stage: self.stage.to_string(),
+            artifact: artifact.clone(),
+        });
+        Ok(artifact)
+    }
+
+    fn emit(&self, event: Event) {
+        // The receiver is gone only when the run is over, and then nobody reads events.
+        let _ = self.events.send(event);
+    }
+
+    fn lock_questions(&self) -> std::sync::MutexGuard<'_, Vec<Question>> {
+        self.questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=100).contains(&name.len()) && name != "." && name != ".." && name.chars().all(plain)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,292 @@
+//! What a run says about itself: one enum, many consumers (terminal, JSON lines, run store, HTTP stream).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::output::Kind;
+
+/// Where a stage stands. `pending` and `running` are passing; the others are final for this execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StageStatus {
+    /// Its in-edges are not all resolved.
+    Pending,
+    /// An attempt is under way.
+    Running,
+    /// It wrote its output.
+    Succeeded,
+    /// Every attempt failed.
+    Failed,
+    /// The last attempt exceeded its timeout.
+    TimedOut,
+    /// Its own condition was false, or it failed with `on_error = "skip"`; its out-edges are taken.
+    Skipped,
+    /// No in-edge was taken.
+    NotTaken,
+    /// It parked the run for a person.
+    Waiting,
+    /// The run was cancelled, or failed elsewhere, before it could finish.
+    Cancelled,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Accepted, not started.
+    Queued,
+    /// Stages are under way.
+    Running,
+    /// Parked with open questions.
+    Waiting,
+    /// Every stage that had to run succeeded.
+    Succeeded,
+    /// A stage failed and no edge leaves it on failure.
+    Failed,
+    /// Stopped by a person.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Says whether the status can never change again.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+            Self::Queued | Self::Running | Self::Waiting => false,
+        }
+    }
+}
+
+/// Why a stage has the status it has, for machines; `Display`-like text is made by consumers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Reason {
+    /// It ran because an in-edge was taken, or because it is a root.
+    Ran,
+    /// Its own `when` was false.
+    ConditionFalse {
+        /// The expression as the graph file has it.
+        expression: String,
+        /// The values that the expression read, by path.
+        values: BTreeMap<String, Value>,
+    },
+    /// It failed and its `on_error` is `skip`.
+    ErrorSkipped {
+        /// The error's text.
+        error: String,
+    },
+    /// No in-edge was taken.
+    NoEdgeTaken {
+        /// The in-edges, each with why it was not taken.
+        edges: Vec<EdgeDecision>,
+    },
+    /// Its attempts failed.
+    Error {
+        /// The error's text.
+        error: String,
+    },
+    /// It waits for answers.
+    Parked {
+        /// What it waits for.
+        message: String,
+    },
+    /// The run ended before it could run.
+    RunEnded {
+        /// The stage that ended the run, if one did.
+        stage: Option<String>,
+    },
+    /// Its output was recorded by an earlier execution of the run.
+    Recorded,
+}
+
+/// Whether an edge was taken, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EdgeDecision {
+    /// The stage it leaves.
+    pub from: String,
+    /// The stage it enters.
+    pub to: String,
+    /// Whether it was taken.
+    pub taken: bool,
+    /// The outcome of `from` when it was decided.
+    pub outcome: StageStatus,
+    /// What decided it.
+    pub because: EdgeReason,
+}
+
+/// What decided an edge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum EdgeReason {
+    /// It has no condition and the outcome is one it is taken on.
+    Unconditional,
+    /// The outcome is not one it is taken on.
+    Outcome,
+    /// Its condition was evaluated.
+    Condition {
+        /// The expression as the graph file has it.
+        expression: String,
+        /// The values that the expression read, by path.
+        values: BTreeMap<String, Value>,
+    },
+    /// It is the `else` edge: taken if none of its siblings was.
+    Else {
+        /// Whether a sibling was taken.
+        sibling_taken: bool,
+    },
+}
+
+/// A question that a run has for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// Its id, unique in the run.
+    pub id: String,
+    /// The stage that asked; set by the engine.
+    #[serde(default)]
+    pub stage: String,
+    /// What is asked, in one sentence.
+    pub text: String,
+    /// The answers to choose from.
+    pub choices: Vec<String>,
+    /// The answer that holds where nobody gives one.
+    #[serde(default)]
+    pub default: Option<String>,
+    /// Whether the run must not go on without an answer.
+    pub blocking: bool,
+}
+
+/// A file that a stage wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// Its name in the run's artifact folder.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// How far a stage has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Progress {
+    /// Units done.
+    pub done: u64,
+    /// Units in all, if known.
+    pub total: Option<u64>,
+    /// What is counted, in the plural: `documents`.
+    pub unit: String,
+}
+
+/// How bad a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Of use to a developer.
+    Debug,
+    /// Of use to a user.
+    Info,
+    /// Something to look at.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// What happened. Times are given by the consumer that records them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run began; `stages` lists every stage in the plan's order.
+    RunStarted {
+        /// The run.
+        run_id: Uuid,
+        /// The graph's name.
+        graph: String,
+        /// Every stage of the plan, in order.
+        stages: Vec<String>,
+    },
+    /// An attempt began.
+    StageStarted {
+        /// The stage.
+        stage: String,
+        /// Counted from 1.
+        attempt: u32,
+    },
+    /// A stage reported how far it has come.
+    StageProgress {
+        /// The stage.
+        stage: String,
+        /// How far.
+        progress: Progress,
+    },
+    /// A stage wrote a line to the run's log.
+    StageLog {
+        /// The stage.
+        stage: String,
+        /// How bad.
+        level: LogLevel,
+        /// The line, without its end.
+        line: String,
+    },
+    /// An attempt failed and another follows.
+    StageRetrying {
+        /// The stage.
+        stage: String,
+        /// The attempt that failed.
+        attempt: u32,
+        /// Its error.
+        error: String,
+        /// Seconds until the next.
+        delay_seconds: f64,
+    },
+    /// A stage asked something.
+    QuestionAsked {
+        /// The question.
+        question: Question,
+    },
+    /// A stage wrote a file.
+    ArtifactWritten {
+        /// The stage.
+        stage: String,
+        /// The file.
+        artifact: Artifact,
+    },
+    /// An edge was decided, once.
+    EdgeDecided {
+        /// The decision.
+        decision: EdgeDecision,
+    },
+    /// A stage has its final status for this execution.
+    StageFinished {
+        /// The stage.
+        stage: String,
+        /// Its status.
+        status: StageStatus,
+        /// Why.
+        reason: Reason,
+        /// Attempts made.
+        attempts: u32,
+        /// Seconds from its first attempt's start.
+        seconds: f64,
+        /// The kind of its output, if it wrote one.
+        kind: Option<Kind>,
+        /// Its output, if it wrote one.
+        output: Option<Arc<Value>>,
+    },
+    /// The run ended or parked.
+    RunFinished {
+        /// Its status.
+        status: RunStatus,
+        /// Why it did not succeed, in one line.
+        error: Option<String>,
+        /// Seconds since it began.
+        seconds: f64,
+    },
+}

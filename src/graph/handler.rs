@@ -1,0 +1,232 @@
+//! Handlers: typed for their authors, erased for the engine.
+//!
+//! ```text
+//! NodeHandler (params, input and output are Rust types)
+//!      │ HandlerType::of::<H>()          one line in the table of handlers
+//!      ▼
+//! HandlerType (name, schemas, reads, writes)
+//!      │ build(params as JSON)           Plan::build, no I/O
+//!      ▼
+//! Arc<dyn ErasedHandler>                 Run calls it with outputs as JSON
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::context::Context;
+use super::output::{Input, Kind, Output, Outputs, Read};
+
+/// A stage's work, written by its author with Rust types.
+pub trait NodeHandler: Sized + Send + Sync + 'static {
+    /// Its name in graph files.
+    const NAME: &'static str;
+    /// One line for `relvec handlers`.
+    const SUMMARY: &'static str;
+    /// Whether running it twice can be seen from outside relvec.
+    const SIDE_EFFECTS: bool = false;
+    /// What `with = {…}` holds; unknown keys are refused. `NoParams` where there is nothing to set.
+    type Params: DeserializeOwned + JsonSchema;
+    /// What it reads.
+    type Input: Input;
+    /// What it writes.
+    type Output: Output;
+
+    /// Checks the parameters and keeps the result. No I/O, no tasks.
+    ///
+    /// # Errors
+    /// A parameter has a value that its type allows and the handler does not.
+    fn new(params: Self::Params) -> Result<Self, ParamError>;
+
+    /// Does the work.
+    ///
+    /// # Errors
+    /// Says whether another attempt could help, or that the run has to wait for a person.
+    fn run(
+        &self,
+        input: Self::Input,
+        ctx: &Context,
+    ) -> impl Future<Output = Result<Self::Output, HandlerError>> + Send;
+}
+
+/// The parameters of a handler that has none.
+#[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
+/// A parameter with a value that its handler refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ParamError {
+    /// The parameter's key, where one is to blame.
+    pub key: Option<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// Whether another attempt could help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// Another attempt may succeed.
+    Transient,
+    /// Another attempt would fail the same way.
+    Permanent,
+    /// The run has to wait for a person; not a failure.
+    Parked,
+}
+
+/// Why a handler did not write its output.
+#[derive(Debug)]
+pub struct HandlerError {
+    /// Whether another attempt could help.
+    pub kind: FailureKind,
+    /// What failed, where, and the next step.
+    pub message: String,
+    /// What the handler can report although it failed; recorded as the stage's output.
+    pub evidence: Option<Value>,
+}
+
+impl HandlerError {
+    /// An error that another attempt may get past.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::of(FailureKind::Transient, message)
+    }
+
+    /// An error that another attempt would meet again.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self::of(FailureKind::Permanent, message)
+    }
+
+    /// Parks the run; `message` says what it waits for.
+    pub fn parked(message: impl Into<String>) -> Self {
+        Self::of(FailureKind::Parked, message)
+    }
+
+    fn of(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            evidence: None,
+        }
+    }
+
+    /// Keeps what the handler can report although it failed.
+    #[must_use]
+    pub fn with_evidence<O: Output>(mut self, output: &O) -> Self {
+        self.evidence = serde_json::to_value(output).ok();
+        self
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for HandlerError {}
+
+impl From<crate::error::Error> for HandlerError {
+    /// An unreachable service is worth another attempt; everything else is not.
+    fn from(error: crate::error::Error) -> Self {
+        let mut message = error.to_string();
+        for hint in error.hints() {
+            message.push_str("\n  next: ");
+            message.push_str(hint);
+        }
+        match error.kind() {
+            crate::error::ErrorKind::Unavailable => Self::transient(message),
+            _ => Self::permanent(message),
+        }
+    }
+}
+
+/// The future of an erased run.
+pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, HandlerError>> + Send + 'a>>;
+
+/// A handler as the engine sees it.
+pub trait ErasedHandler: Send + Sync {
+    /// Reads the input from the outputs so far, runs, and gives the output as JSON.
+    fn run<'a>(&'a self, outputs: &'a Outputs, ctx: &'a Context) -> HandlerFuture<'a>;
+}
+
+impl<H: NodeHandler> ErasedHandler for H {
+    fn run<'a>(&'a self, outputs: &'a Outputs, ctx: &'a Context) -> HandlerFuture<'a> {
+        Box::pin(async move {
+            let input = H::Input::read(outputs)
+                .map_err(|error| HandlerError::permanent(error.to_string()))?;
+            let output = NodeHandler::run(self, input, ctx).await?;
+            serde_json::to_value(output).map_err(|error| {
+                HandlerError::permanent(format!("the output of `{}` is not JSON: {error}", H::NAME))
+            })
+        })
+    }
+}
+
+/// An entry of the table of handlers.
+#[derive(Clone, Copy)]
+pub struct HandlerType {
+    /// Its name in graph files.
+    pub name: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// Whether running it twice can be seen from outside relvec.
+    pub side_effects: bool,
+    /// The kinds it reads.
+    pub reads: fn() -> Vec<Read>,
+    /// The kind it writes.
+    pub writes: fn() -> Kind,
+    /// The JSON Schema of its parameters.
+    pub params_schema: fn() -> Value,
+    /// The JSON Schema of its output.
+    pub output_schema: fn() -> Value,
+    /// Checks the parameters and makes the handler.
+    pub build: fn(Value) -> Result<Arc<dyn ErasedHandler>, ParamError>,
+}
+
+impl HandlerType {
+    /// Describes a handler to the engine.
+    #[must_use]
+    pub const fn of<H: NodeHandler>() -> Self {
+        Self {
+            name: H::NAME,
+            summary: H::SUMMARY,
+            side_effects: H::SIDE_EFFECTS,
+            reads: <H::Input as Input>::reads,
+            writes: kind_of::<H::Output>,
+            params_schema: schema_of::<H::Params>,
+            output_schema: schema_of::<H::Output>,
+            build: build::<H>,
+        }
+    }
+}
+
+impl fmt::Debug for HandlerType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerType")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+fn schema_of<T: JsonSchema>() -> Value {
+    schemars::schema_for!(T).to_value()
+}
+
+fn build<H: NodeHandler>(params: Value) -> Result<Arc<dyn ErasedHandler>, ParamError> {
+    let params = H::Params::deserialize(params).map_err(|error| ParamError {
+        key: None,
+        message: error.to_string(),
+    })?;
+    Ok(Arc::new(H::new(params)?))
+}
+
+fn kind_of<O: Output>() -> Kind {
+    O::KIND
+}

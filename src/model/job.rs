@@ -1,0 +1,211 @@
+//! `job`: what a caller submits. Unknown keys are refused; everything but the source has a default.
+//!
+//! A job as a caller writes it may hold secrets (a URL with a password). [`JobInput`] is what is kept: before a run starts,
+//! `launch` moves every secret into [`Secrets`](crate::graph::context::Secrets) under the names in [`secret`], and what is
+//! recorded, shown and generated never has them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::graph::output::{Kind, Output};
+
+/// Names of a job's secrets in [`Context::secret`](crate::graph::context::Context::secret).
+pub mod secret {
+    /// The whole source URL, password included. Always there.
+    pub const SOURCE_URL: &str = "source_url";
+    /// The whole target URL, password included. There unless the target is `embedded`.
+    pub const TARGET_URL: &str = "target_url";
+    /// The embedding API's key.
+    pub const EMBEDDING_API_KEY: &str = "embedding_api_key";
+    /// The language model API's key.
+    pub const LLM_API_KEY: &str = "llm_api_key";
+}
+
+/// The target that relvec starts itself.
+pub const EMBEDDED: &str = "embedded";
+
+/// The job: source, target, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobInput {
+    /// Where rows come from.
+    pub source: SourceSpec,
+    /// Where vectors go.
+    #[serde(default)]
+    pub target: TargetSpec,
+    /// How texts become vectors.
+    #[serde(default)]
+    pub embedding: EmbeddingSpec,
+    /// How the generated script is run.
+    #[serde(default)]
+    pub execution: ExecutionSpec,
+    /// The optional language model.
+    #[serde(default)]
+    pub llm: LlmSpec,
+    /// Whether a person looks before the run counts as done.
+    #[serde(default)]
+    pub require_review: bool,
+}
+
+impl Output for JobInput {
+    const KIND: Kind = Kind::new("job");
+}
+
+/// Where rows come from: exactly one of `url`, `url_env` and `url_file`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSpec {
+    /// `postgres://user@host:port/database` or `sqlite:path`. A password in it is used and never shown again.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The environment variable that holds the URL.
+    #[serde(default)]
+    pub url_env: Option<String>,
+    /// The file that holds the URL.
+    #[serde(default)]
+    pub url_file: Option<String>,
+    /// Tables to read, as `schema.table` or `table` patterns with `*`; all if empty.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Tables to leave out, as the same patterns.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Rows a table that are kept in `raw_metadata` as a sample, 0 to 1000; statistics are made from them.
+    #[serde(default = "default_sample_rows")]
+    #[schemars(range(max = 1000))]
+    pub sample_rows: u32,
+}
+
+fn default_sample_rows() -> u32 {
+    200
+}
+
+/// Where vectors go: at most one of `url`, `url_env` and `url_file`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TargetSpec {
+    /// `embedded`, or `postgres://user@host:port/database`.
+    pub url: Option<String>,
+    /// The environment variable that holds the URL.
+    pub url_env: Option<String>,
+    /// The file that holds the URL.
+    pub url_file: Option<String>,
+    /// The table, with its schema or without (`public`).
+    #[schemars(regex(pattern = r"^([A-Za-z_][A-Za-z0-9_]{0,40}\.)?[A-Za-z_][A-Za-z0-9_]{0,40}$"))]
+    pub table: String,
+}
+
+impl Default for TargetSpec {
+    fn default() -> Self {
+        Self {
+            url: None,
+            url_env: None,
+            url_file: None,
+            table: "relvec_documents".to_owned(),
+        }
+    }
+}
+
+impl TargetSpec {
+    /// Says whether relvec starts the target itself.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        match &self.url {
+            Some(url) => url == EMBEDDED,
+            None => self.url_env.is_none() && self.url_file.is_none(),
+        }
+    }
+}
+
+/// Which embedding API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EmbeddingProvider {
+    /// relvec's own endpoint: hashed n-grams, for demos and tests.
+    #[default]
+    Relvec,
+    /// OpenAI's `/v1/embeddings`, or anything that speaks it.
+    Openai,
+    /// Gemini's `batchEmbedContents`.
+    Gemini,
+    /// sentence-transformers in the script's own process.
+    Local,
+}
+
+/// How texts become vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbeddingSpec {
+    /// Which API.
+    pub provider: EmbeddingProvider,
+    /// Where; the provider's own address if absent.
+    pub base_url: Option<String>,
+    /// The model; the provider's usual one if absent.
+    pub model: Option<String>,
+    /// Numbers a vector; the model's own if absent.
+    #[schemars(range(min = 1, max = 16000))]
+    pub dimensions: Option<u32>,
+    /// The environment variable that holds the key.
+    pub api_key_env: Option<String>,
+    /// The file that holds the key.
+    pub api_key_file: Option<String>,
+}
+
+/// How the generated script is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionMode {
+    /// In a container.
+    Container,
+    /// In a virtual environment of this machine.
+    #[default]
+    Process,
+    /// Not at all: checks and estimates.
+    Simulate,
+}
+
+/// What is generated beside `migrate.py`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Runtime {
+    /// A search service.
+    #[default]
+    Fastapi,
+    /// Nothing.
+    Script,
+}
+
+/// How the generated script is run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExecutionSpec {
+    /// Container, process or simulation.
+    pub mode: ExecutionMode,
+    /// What is generated beside `migrate.py`.
+    pub runtime: Runtime,
+}
+
+/// Which language model API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LlmProvider {
+    /// Gemini's `generateContent`.
+    #[default]
+    Gemini,
+}
+
+/// The optional language model. It sees names, types and statistics, never a row's value.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LlmSpec {
+    /// Whether it is asked. If absent: whether a model is named and its key is there. A recorded job always has it.
+    pub enabled: Option<bool>,
+    /// Which API.
+    pub provider: LlmProvider,
+    /// The model.
+    pub model: Option<String>,
+    /// Where; the provider's own address if absent.
+    pub base_url: Option<String>,
+    /// The environment variable that holds the key; `GOOGLE_API_KEY` if absent.
+    pub api_key_env: Option<String>,
+}

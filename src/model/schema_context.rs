@@ -1,0 +1,159 @@
+//! `schema_context`: table profiles and the join graph.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::metadata::{DataType, Dialect, TableKind, TableRef};
+use crate::graph::output::{Kind, Output};
+
+/// What the values of a column look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueClass {
+    /// Sentences.
+    Prose,
+    /// A few words: titles, names of things.
+    Phrase,
+    /// Short codes, often in capitals, digits and dashes.
+    Code,
+    /// Electronic mail addresses.
+    Email,
+    /// URLs.
+    Url,
+    /// UUIDs as text.
+    Uuid,
+    /// Digests and tokens.
+    Hash,
+    /// Telephone numbers.
+    Phone,
+    /// JSON as text.
+    Json,
+    /// HTML markup.
+    Html,
+    /// Numbers as text.
+    Number,
+    /// Dates as text.
+    Date,
+    /// No value seen.
+    Empty,
+    /// None of these.
+    Mixed,
+}
+
+/// A column with the statistics of its sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnProfile {
+    /// Its name.
+    pub name: String,
+    /// Its type in relvec's terms.
+    pub data_type: DataType,
+    /// Whether it accepts NULL.
+    pub nullable: bool,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// The labels of an enum.
+    pub labels: Vec<String>,
+    /// Sampled values, NULL included.
+    pub samples: u64,
+    /// Share of NULL among the samples, 0 to 1; 0 if there are none.
+    pub null_ratio: f64,
+    /// Share of empty or blank texts among the samples, 0 to 1.
+    pub empty_ratio: f64,
+    /// Distinct values by samples that are not NULL, 0 to 1.
+    pub distinct_ratio: f64,
+    /// Mean number of characters of values that are not NULL.
+    pub mean_chars: f64,
+    /// Most characters of a value.
+    pub max_chars: u64,
+    /// Mean number of words of values that are not NULL.
+    pub mean_words: f64,
+    /// How much the values look like natural language, 0 to 1.
+    pub language_score: f64,
+    /// What the values look like.
+    pub class: ValueClass,
+}
+
+/// A table with its columns' statistics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TableProfile {
+    /// Which table.
+    pub table: TableRef,
+    /// Table or view.
+    pub kind: TableKind,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Its number of rows.
+    pub row_count: u64,
+    /// Its primary key in key order.
+    pub primary_key: Vec<String>,
+    /// Its other unique keys.
+    pub unique_keys: Vec<Vec<String>>,
+    /// Its columns in declared order.
+    pub columns: Vec<ColumnProfile>,
+}
+
+/// Where a join comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum JoinOrigin {
+    /// A foreign key.
+    Declared {
+        /// Its name, where it has one.
+        constraint: Option<String>,
+    },
+    /// Names, types and values.
+    Inferred {
+        /// 0 to 1.
+        confidence: f64,
+        /// What speaks for it, one sentence each.
+        evidence: Vec<String>,
+    },
+}
+
+/// How many rows meet, from the referring side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cardinality {
+    /// The referring columns are unique too.
+    OneToOne,
+    /// Many rows refer to one.
+    ManyToOne,
+}
+
+/// An edge of the join graph, from the referring table to the table with the unique key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The table that refers.
+    pub from: TableRef,
+    /// Its columns.
+    pub from_columns: Vec<String>,
+    /// The table referred to.
+    pub to: TableRef,
+    /// Its columns, a unique key of it, in the same order.
+    pub to_columns: Vec<String>,
+    /// Where it comes from.
+    pub origin: JoinOrigin,
+    /// How many rows meet.
+    pub cardinality: Cardinality,
+}
+
+/// What `normalize_schema` writes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SchemaContext {
+    /// The sort of database.
+    pub dialect: Dialect,
+    /// The database's name.
+    pub database: String,
+    /// Tables and views, sorted by schema and name.
+    pub tables: Vec<TableProfile>,
+    /// The join graph.
+    pub joins: Vec<Join>,
+}
+
+impl Output for SchemaContext {
+    const KIND: Kind = Kind::new("schema_context");
+}

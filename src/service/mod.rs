@@ -1,0 +1,1 @@
+//! The outside world: a small trait and its real implementation each.
