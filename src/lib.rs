@@ -2,6 +2,7 @@
 //!
 //! Modules in the order of a first reading.
 
+pub mod demo;
 pub mod error;
 pub mod graph;
 pub mod handlers;

@@ -125,9 +125,7 @@ impl<A: Output> Input for A {
     }
 
     fn read(outputs: &Outputs) -> Result<Self, InputError> {
-        let value = outputs
-            .get(&A::KIND)
-            .ok_or(InputError::Missing(A::KIND))?;
+        let value = outputs.get(&A::KIND).ok_or(InputError::Missing(A::KIND))?;
         A::deserialize(value.as_ref()).map_err(|source| InputError::Shape {
             kind: A::KIND,
             source,

@@ -1,0 +1,4 @@
+//! `relvec demo`: the whole thing on a sample shop.
+
+pub mod shop;
+mod words;
