@@ -1,0 +1,219 @@
+//! The command line: types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use uuid::Uuid;
+
+/// Takes a relational database to pgvector and proves that nothing was lost.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the whole thing on a sample shop, with nothing to install but Python
+    Demo(DemoArgs),
+    /// Runs a graph in this process
+    Run(RunArgs),
+    /// Serves the gateway: POST /jobs, GET /jobs/{id}, …
+    Serve(ServeArgs),
+    /// Checks graph files and says where each mistake is
+    Validate(ValidateArgs),
+    /// Says for each stage whether it runs, is skipped or is decided at run time, and why
+    Plan(PlanArgs),
+    /// Draws a graph
+    Graph(GraphArgs),
+    /// Shows what relvec sees in a database: tables, columns, joins
+    Inspect(InspectArgs),
+    /// Lists the handlers, or describes one with its parameters
+    Handlers(HandlersArgs),
+    /// Prints a JSON Schema: job, graph, run, or a kind of output
+    Schema(SchemaArgs),
+    /// Lists runs and shows, follows or answers one
+    Runs {
+        /// What to do with runs.
+        #[command(subcommand)]
+        command: RunsCommand,
+    },
+    /// Serves relvec's own embeddings (hashed n-grams) over OpenAI's API, for demos and tests
+    EmbedServer(EmbedServerArgs),
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// `relvec demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `relvec run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A graph's name or file
+    pub graph: String,
+    /// The job's `input` object, as a JSON file; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Sets a value of the job: execution.mode=simulate
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `relvec serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The address to listen on; loopback only
+    #[arg(long, default_value = "127.0.0.1:7070")]
+    pub listen: std::net::SocketAddr,
+}
+
+/// `relvec validate`
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Graph files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `relvec plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// A graph's name or file
+    pub graph: String,
+    /// The job's `input` object, as a JSON file; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Sets a value of the job: execution.mode=simulate
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// How the plan is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How a graph is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Mermaid, for Markdown.
+    Mermaid,
+    /// DOT, for Graphviz.
+    Dot,
+    /// Stages and edges as JSON.
+    Json,
+}
+
+/// `relvec graph`
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// A graph's name or file
+    pub graph: String,
+    /// How it is drawn
+    #[arg(long, value_enum, default_value = "mermaid")]
+    pub format: GraphFormat,
+}
+
+/// `relvec inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// `postgres://user@host:port/database` or `sqlite:path`
+    pub url: String,
+    /// Only these tables: `schema.table` or `table`, with `*`
+    #[arg(long, value_name = "PATTERN")]
+    pub include: Vec<String>,
+    /// Not these tables
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Rows a table that are sampled for statistics
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub sample_rows: u32,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `relvec handlers`
+#[derive(Debug, Args)]
+pub struct HandlersArgs {
+    /// The handler to describe
+    pub name: Option<String>,
+}
+
+/// `relvec schema`
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// The schema's name; without it, the names are listed
+    pub name: Option<String>,
+}
+
+/// `relvec runs`
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Lists the newest runs
+    List {
+        /// Most runs to list
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Shows a run
+    Show {
+        /// The run
+        run: Uuid,
+        /// How it is printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Prints a run's events as JSON lines
+    Events {
+        /// The run
+        run: Uuid,
+    },
+    /// Answers a question of a waiting run and goes on with it
+    Answer {
+        /// The run
+        run: Uuid,
+        /// The question's id
+        question: String,
+        /// One of its choices
+        choice: String,
+        /// Who answers
+        #[arg(long, default_value = "command line")]
+        by: String,
+        /// How the result is printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+/// `relvec embed-server`
+#[derive(Debug, Args)]
+pub struct EmbedServerArgs {
+    /// The port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 7171)]
+    pub port: u16,
+}

