@@ -16,18 +16,26 @@ use super::handler::HandlerError;
 
 /// Secrets of a run by name. They live in memory only: no output, event or store ever holds one.
 #[derive(Debug, Clone, Default)]
-pub struct Secrets(BTreeMap<String, SecretString>);
+pub struct Secrets {
+    known: BTreeMap<String, SecretString>,
+    gone: BTreeMap<String, String>,
+}
 
 impl Secrets {
     /// Adds or replaces a secret.
     pub fn insert(&mut self, name: impl Into<String>, value: SecretString) {
-        self.0.insert(name.into(), value);
+        self.known.insert(name.into(), value);
+    }
+
+    /// Records that a secret which the run once had cannot be had again, and why: only a stage that needs it fails.
+    pub fn withhold(&mut self, name: impl Into<String>, why: impl Into<String>) {
+        self.gone.insert(name.into(), why.into());
     }
 
     /// Gives a secret, if the job has it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&SecretString> {
-        self.0.get(name)
+        self.known.get(name)
     }
 }
 
@@ -124,6 +132,20 @@ impl Context {
     #[must_use]
     pub fn secret(&self, name: &str) -> Option<&SecretString> {
         self.run.secrets.get(name)
+    }
+
+    /// Gives a secret that the stage cannot do without.
+    ///
+    /// # Errors
+    /// The job has none by that name, or it was lost with the process that held it.
+    pub fn need_secret(&self, name: &str) -> Result<&SecretString, HandlerError> {
+        let secrets = &self.run.secrets;
+        secrets.get(name).ok_or_else(|| {
+            HandlerError::permanent(secrets.gone.get(name).map_or_else(
+                || format!("the job has no `{name}`"),
+                |why| format!("`{name}`: {why}"),
+            ))
+        })
     }
 
     /// Gives the answer to a question, if a person gave one.

@@ -34,6 +34,24 @@ pub enum StageStatus {
     Cancelled,
 }
 
+impl StageStatus {
+    /// Gives the name that conditions, events and the store use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Skipped => "skipped",
+            Self::NotTaken => "not_taken",
+            Self::Waiting => "waiting",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -289,4 +307,16 @@ pub enum Event {
         /// Seconds since it began.
         seconds: f64,
     },
+}
+
+impl Event {
+    /// Gives the event without a stage's output, which may hold rows: what is shown, streamed and listed.
+    #[must_use]
+    pub fn without_output(&self) -> Self {
+        let mut shown = self.clone();
+        if let Self::StageFinished { output, .. } = &mut shown {
+            *output = None;
+        }
+        shown
+    }
 }

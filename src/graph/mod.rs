@@ -2,8 +2,39 @@
 //!
 //! 1. [`output`], [`handler`], [`context`]: what a handler's author meets.
 //! 2. [`event`]: what a run says about itself.
+//! 3. [`mod@file`], [`diagnostic`]: a graph file as it stands, and what is wrong with it.
+//! 4. [`condition`], [`outcome`]: what decides an edge.
+//! 5. [`plan`]: the graph, proved and in order. The front end ends here: no I/O, no tasks so far.
+//! 6. [`draw`], [`preview`], [`schema`]: what can be said about a graph without running it.
+//! 7. [`run`], [`result`]: the plan's execution, as a stream of events.
 
+pub mod condition;
 pub mod context;
+pub mod diagnostic;
+pub mod draw;
 pub mod event;
+pub mod file;
 pub mod handler;
+pub mod outcome;
 pub mod output;
+pub mod plan;
+pub mod preview;
+pub mod result;
+pub mod run;
+pub mod schema;
+
+mod attempt;
+mod certain;
+mod decide;
+mod order;
+mod references;
+mod resolve;
+mod syntax;
+mod walk;
+
+#[cfg(test)]
+mod interruption;
+#[cfg(test)]
+mod semantics;
+#[cfg(test)]
+mod testing;

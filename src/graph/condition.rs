@@ -1,0 +1,437 @@
+//! Conditions: CEL over `job`, `stages.ID.status`, `stages.ID.output`, outputs by kind and `open_questions`.
+//!
+//! An expression is compiled once, with the paths that it reads. When it is evaluated, only these paths are handed to it,
+//! and they are what the decision records: a condition cannot read, and a record cannot hold, anything else.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use cel::{Env, Program};
+use serde_json::Value;
+
+use super::diagnostic::{did_you_mean, shown};
+use super::syntax;
+pub use super::syntax::Path;
+
+/// Bytes that an expression may have.
+const MAX_BYTES: usize = 2_000;
+/// Characters of operators that an expression may have; the parser takes up to 60 KiB of stack for each.
+const MAX_OPERATORS: usize = 300;
+/// Stack for parsing what is not plainly shallow: enough for these operators inside the 96 levels that the parser allows.
+const PARSER_STACK: usize = 64 << 20;
+
+static ENV: LazyLock<Arc<Env>> =
+    LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
+
+/// A compiled condition.
+#[derive(Debug)]
+pub struct Condition {
+    expression: String,
+    program: Program,
+    paths: Vec<Path>,
+}
+
+/// Why an expression is not a condition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConditionError {
+    /// What is wrong.
+    pub message: String,
+    /// The bytes of the expression that are to blame.
+    pub span: Range<usize>,
+    /// The next step.
+    pub help: Option<String>,
+}
+
+/// A condition that could not be evaluated, or gave something else than a bool.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the condition `{expression}` {problem}")]
+pub struct EvaluationError {
+    /// The expression.
+    pub expression: String,
+    /// What went wrong.
+    pub problem: String,
+}
+
+/// What a condition gave, and the values that it read by path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The result.
+    pub holds: bool,
+    /// The values that the expression reads; null where a path leads nowhere.
+    pub values: BTreeMap<String, Value>,
+}
+
+impl Condition {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// It is not CEL, is too long or nested too deeply, or is certain to give something else than a bool.
+    pub fn compile(expression: &str) -> Result<Self, ConditionError> {
+        let whole = 0..expression.len();
+        let refuse = |message: String, span| ConditionError {
+            message,
+            span,
+            help: None,
+        };
+        if expression.len() > MAX_BYTES {
+            let message = format!("a condition has at most {MAX_BYTES} bytes");
+            return Err(refuse(message, whole));
+        }
+        let program = parse(expression)
+            .ok_or_else(|| {
+                refuse(
+                    "this condition is nested too deeply".to_owned(),
+                    whole.clone(),
+                )
+            })?
+            .map_err(|errors| {
+                let first = errors.errors.first();
+                let message = first.map_or("it cannot be parsed", |error| error.msg.as_str());
+                // What follows lists every token of the grammar.
+                let message = message.split(" expecting {").next().unwrap_or(message);
+                let at = first.map_or(0, |error| offset(expression, error.pos));
+                refuse(
+                    format!("this is not a CEL expression: {}", shown(message)),
+                    at..whole.end.max(at),
+                )
+            })?;
+        if !syntax::is_shallow(program.expression()) {
+            return Err(refuse(
+                "this condition is nested too deeply".to_owned(),
+                whole,
+            ));
+        }
+        if let Some(function) = syntax::unknown_function(program.expression()) {
+            let start = expression.find(function).unwrap_or(0);
+            return Err(ConditionError {
+                message: format!("conditions have no function `{}`", shown(function)),
+                span: start..start + function.len(),
+                help: did_you_mean(function, syntax::FUNCTIONS.iter().copied()),
+            });
+        }
+        if let Some(gives) = syntax::never_bool(program.expression()) {
+            return Err(ConditionError {
+                message: format!("this condition gives {gives}, not a bool"),
+                span: whole,
+                help: Some("compare it with something: `… == …`".to_owned()),
+            });
+        }
+        let paths = syntax::paths(&program, expression);
+        Ok(Self {
+            expression: expression.to_owned(),
+            program,
+            paths,
+        })
+    }
+
+    /// Gives the expression as the graph file has it.
+    #[must_use]
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    /// Gives the paths that the expression reads, without repetition.
+    #[must_use]
+    pub fn paths(&self) -> &[Path] {
+        &self.paths
+    }
+
+    /// Says whether the expression reads nothing but the given variable.
+    #[must_use]
+    pub fn reads_only(&self, variable: &str) -> bool {
+        self.paths.iter().all(|path| path.segments[0] == variable)
+    }
+
+    /// Evaluates the condition. `lookup` gives the value at a path (with its index in [`Self::paths`]), or the part that exists.
+    ///
+    /// # Errors
+    /// The expression fails, for instance because a path leads nowhere, or it gives something else than a bool.
+    pub fn evaluate<'v>(
+        &self,
+        lookup: impl Fn(usize, &[String]) -> Found<'v>,
+    ) -> Result<Decision, EvaluationError> {
+        let mut values = BTreeMap::new();
+        let mut variables: BTreeMap<String, Value> = BTreeMap::new();
+        for (index, path) in self.paths.iter().enumerate() {
+            let found = lookup(index, &path.segments);
+            let value = found.value.as_ref();
+            let whole = found.depth == path.segments.len();
+            graft(&mut variables, &path.segments[..found.depth], value, whole);
+            let recorded = if whole { value.clone() } else { Value::Null };
+            values.insert(path.text(), recorded);
+        }
+        let mut context = cel::Context::with_env(Arc::clone(&ENV));
+        for (name, value) in variables {
+            context.add_variable_from_value(name, to_cel(&value));
+        }
+        let problem = match self.program.execute(&context) {
+            Ok(cel::Value::Bool(holds)) => return Ok(Decision { holds, values }),
+            Ok(other) => format!("gave {}, not a bool", other.type_of()),
+            Err(error) => format!("cannot be evaluated: {}", shown(&error.to_string())),
+        };
+        Err(EvaluationError {
+            expression: self.expression.clone(),
+            problem,
+        })
+    }
+}
+
+/// How far a path leads.
+#[derive(Debug, Clone)]
+pub struct Found<'v> {
+    /// How many segments exist.
+    pub depth: usize,
+    /// The value at that depth.
+    pub value: Cow<'v, Value>,
+}
+
+/// Follows a path into a value; `depth` segments were used to get to it.
+#[must_use]
+pub fn follow<'v>(mut value: &'v Value, path: &[String], mut depth: usize) -> Found<'v> {
+    while let Some(next) = path.get(depth).and_then(|name| value.get(name.as_str())) {
+        value = next;
+        depth += 1;
+    }
+    Found {
+        depth,
+        value: Cow::Borrowed(value),
+    }
+}
+
+/// Puts a value into the tree of variables. A path that leads nowhere leaves the last thing that exists, without its contents.
+fn graft(tree: &mut BTreeMap<String, Value>, path: &[String], value: &Value, whole: bool) {
+    let Some((variable, rest)) = path.split_first() else {
+        return;
+    };
+    let mut place = tree
+        .entry(variable.clone())
+        .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    for name in rest {
+        let Value::Object(map) = place else {
+            return;
+        };
+        place = map
+            .entry(name.clone())
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    }
+    if whole || !value.is_object() {
+        // Of a path and its prefix the longer one adds nothing.
+        place.clone_from(value);
+    }
+}
+
+fn to_cel(value: &Value) -> cel::Value {
+    match value {
+        Value::Null => cel::Value::Null,
+        Value::Bool(truth) => cel::Value::Bool(*truth),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => cel::Value::Int(number),
+            (None, Some(number)) => cel::Value::UInt(number),
+            (None, None) => cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => text.as_str().into(),
+        Value::Array(list) => cel::Value::List(Arc::new(list.iter().map(to_cel).collect())),
+        Value::Object(map) => {
+            let entries: std::collections::HashMap<String, cel::Value> = map
+                .iter()
+                .map(|(key, value)| (key.clone(), to_cel(value)))
+                .collect();
+            entries.into()
+        }
+    }
+}
+
+/// Parses with the stack that an expression may need; `None` where it could need more than we give.
+fn parse(expression: &str) -> Option<Result<Program, cel::ParseErrors>> {
+    let is_bracket = |c: char| matches!(c, '(' | '[' | '{');
+    let brackets = expression.matches(is_bracket).count();
+    let operators = expression.matches(|c| ".!-+*/%<>=&|?".contains(c)).count();
+    if operators > MAX_OPERATORS {
+        return None;
+    }
+    if brackets <= 2 && operators <= 12 {
+        return Some(ENV.compile(expression));
+    }
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .stack_size(PARSER_STACK)
+            .spawn_scoped(scope, || ENV.compile(expression))
+            .ok()?
+            .join()
+            .ok()
+    })
+}
+
+/// Turns the parser's line and character into a byte of the expression.
+fn offset(expression: &str, (line, character): (isize, isize)) -> usize {
+    let line = usize::try_from(line).unwrap_or(1).max(1) - 1;
+    let character = usize::try_from(character).unwrap_or(1).max(1) - 1;
+    let start: usize = expression
+        .split_inclusive('\n')
+        .take(line)
+        .map(str::len)
+        .sum();
+    expression[start..]
+        .char_indices()
+        .nth(character)
+        .map_or(expression.len(), |(at, _)| start + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn evaluate(expression: &str) -> Result<Decision, String> {
+        let variables = json!({
+            "job": {"n": 3, "big": u64::MAX, "f": 1.5, "list": [1, 2], "secret": "hidden", "deep": {"a": {"b": null}}},
+            "open_questions": [{"id": "q", "blocking": true}],
+        });
+        let condition = Condition::compile(expression).map_err(|error| error.to_string())?;
+        let found = condition.evaluate(|_, path| follow(&variables, path, 0));
+        found.map_err(|error| error.to_string())
+    }
+
+    fn paths(expression: &str) -> Vec<String> {
+        let condition = Condition::compile(expression).expect("an expression");
+        condition.paths().iter().map(Path::text).collect()
+    }
+
+    #[test]
+    fn results() {
+        for (expression, holds) in [
+            ("job.n == 3", true),
+            ("job.n > 2.5", true),
+            ("job.big > 5", true),
+            ("job.f * 2.0 == 3.0", true),
+            ("2 in job.list", true),
+            ("job['n'] == 4", false),
+            ("open_questions.exists(q, q.blocking)", true),
+            ("open_questions.all(q, q.id == 'r')", false),
+            ("has(job.absent)", false),
+            ("has(job.n)", true),
+            ("job.deep.a.b == null", true),
+            ("size(job.list) == 2 && job.list[1] == 2", true),
+            ("job.n == 3 || job.absent", true),
+            ("true", true),
+        ] {
+            assert_eq!(
+                evaluate(expression).map(|d| d.holds),
+                Ok(holds),
+                "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_is_read_is_recorded() {
+        let decision = evaluate("job.n == 3 && !has(job.deep.x)").expect("a decision");
+        let values = BTreeMap::from([
+            ("job.n".to_owned(), json!(3)),
+            ("job.deep.x".to_owned(), Value::Null),
+        ]);
+        assert_eq!(decision.values, values);
+    }
+
+    #[test]
+    fn an_error_is_never_false() {
+        for expression in [
+            "job.absent",
+            "job.n",
+            "job.n && true",
+            "job.deep.a.b.c == 1",
+            "job.list[7] == 1",
+            "nothing",
+        ] {
+            let error = evaluate(expression).expect_err(expression);
+            assert!(
+                error.starts_with(&format!("the condition `{expression}` ")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn paths_are_those_of_the_expression() {
+        assert_eq!(
+            paths(
+                "stages.a.status != 'x' || stages['b-c'].output.v > job.n || open_questions.exists(q, q.blocking && job.m)"
+            ),
+            [
+                "job.m",
+                "job.n",
+                "open_questions",
+                "stages.a.status",
+                "stages.b-c.output.v"
+            ]
+        );
+        assert_eq!(paths("[1, 2].exists(job, job > 1)"), [""; 0]);
+        assert_eq!(
+            paths("job.list[job.n] == {'a': alpha.x}.a"),
+            ["alpha.x", "job.list", "job.n"]
+        );
+    }
+
+    #[test]
+    fn paths_point_into_the_expression() {
+        let text = "true && stages.abc.status == 'x'";
+        let condition = Condition::compile(text).expect("an expression");
+        assert_eq!(
+            &text[condition.paths()[0].span.clone()],
+            "stages.abc.status"
+        );
+    }
+
+    #[test]
+    fn what_is_no_condition_is_refused() {
+        for (expression, says) in [
+            ("", "not a CEL expression"),
+            ("job.n ==", "not a CEL expression"),
+            ("job.n = 3", "not a CEL expression"),
+            ("'yes'", "gives a string"),
+            ("3", "gives a number"),
+            ("[true]", "gives a list"),
+            ("job.n + 1", "gives a number"),
+            ("__import__('os')", "no function `__import__`"),
+            ("job.n.foo(1)", "no function `foo`"),
+        ] {
+            let error = Condition::compile(expression).expect_err(expression);
+            assert!(error.message.contains(says), "{expression}: {error}");
+        }
+    }
+
+    #[test]
+    fn hostile_expressions_end() {
+        for expression in [
+            "(".repeat(1_900),
+            "(".repeat(3),
+            format!("{}1{} == 1", "(".repeat(95), ")".repeat(95)),
+            format!("{}1{}", "[{'a': ".repeat(48), "}]".repeat(48)),
+            format!("{}true{}", "[1].all(x, ".repeat(100), ")".repeat(100)),
+            "[')',".repeat(300),
+            format!("{}1{}", "(1+1+1+".repeat(95), ")".repeat(95)),
+            "!".repeat(1_900),
+            "!".repeat(300),
+            format!("{}1 == 1", "-".repeat(290)),
+            format!("true{}", " && true".repeat(230)),
+            format!("1{} == 1", "+1".repeat(900)),
+            format!("1{} == 1", "+1".repeat(290)),
+            format!("a{}", ".b".repeat(300)),
+            format!("{}true", "true ? true : ".repeat(120)),
+            format!("a{}", "[0]".repeat(600)),
+            format!("a{}", ".b".repeat(900)),
+            format!("{}1{}", "[".repeat(900), "]".repeat(900)),
+            format!("{}true", "true ? true : ".repeat(130)),
+            "+".repeat(100_000),
+            "\u{0}".to_owned(),
+            "é == '\u{1F600}'".to_owned(),
+        ] {
+            // Whether it is taken or refused is the parser's to say; it must not crash or hang.
+            let _ = Condition::compile(&expression)
+                .map(|c| c.evaluate(|_, path| follow(&Value::Null, path, 0)));
+        }
+    }
+}

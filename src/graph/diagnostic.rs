@@ -1,0 +1,374 @@
+//! What is wrong with a graph file: where, why, and the next step; for people and as JSON.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+
+/// Diagnostics kept of one file; a file with more defects says how many more there are.
+const KEPT: usize = 100;
+
+/// Names that a name is compared with; a graph can have many thousands.
+const COMPARED: usize = 1_000;
+
+/// Codes of files that cannot be read at all.
+const UNREADABLE: [&str; 3] = ["toml", "not-utf-8", "too-large"];
+
+/// Characters of a name that a message shows.
+const SHOWN: usize = 80;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The graph cannot run.
+    Error,
+    /// The graph runs, and likely not as meant.
+    Warning,
+}
+
+/// One defect of a graph file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable name of the rule, in kebab case.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// The file.
+    pub file: String,
+    /// The bytes of the file that are to blame.
+    pub span: Range<usize>,
+    /// The line of the span's start, counted from 1.
+    pub line: usize,
+    /// The character of the span's start in its line, counted from 1.
+    pub column: usize,
+    /// The next step, where there is one.
+    pub help: Option<String>,
+}
+
+/// The diagnostics of one file, with the text that they point into.
+#[derive(Debug, Clone)]
+pub struct Diagnostics {
+    file: String,
+    text: Arc<str>,
+    found: Vec<Diagnostic>,
+    left_out: usize,
+}
+
+impl Diagnostics {
+    /// Makes an empty list for a file.
+    #[must_use]
+    pub fn new(file: &str, text: Arc<str>) -> Self {
+        Self {
+            file: shown(file),
+            text,
+            found: Vec::new(),
+            left_out: 0,
+        }
+    }
+
+    /// Adds an error; `help` names the next step.
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
+        self.add(Severity::Error, code, span, message.into(), help.into());
+    }
+
+    /// Adds a warning; `help` names the next step.
+    pub fn warning(
+        &mut self,
+        code: &'static str,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
+        self.add(Severity::Warning, code, span, message.into(), help.into());
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        span: Range<usize>,
+        message: String,
+        help: Option<String>,
+    ) {
+        if self.found.len() >= KEPT {
+            self.left_out += 1;
+            return;
+        }
+        let span = clamp(&self.text, span);
+        let (line, column) = position(&self.text, span.start);
+        let diagnostic = Diagnostic {
+            severity,
+            code,
+            message,
+            file: self.file.clone(),
+            span,
+            line,
+            column,
+            help,
+        };
+        if !self.found.contains(&diagnostic) {
+            self.found.push(diagnostic);
+        }
+    }
+
+    /// Says whether there is an error among them.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.found.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// Says whether there is nothing to report.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Says whether further findings are only counted.
+    #[must_use]
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() >= KEPT
+    }
+
+    /// Gives the findings in the order of the file.
+    #[must_use]
+    pub fn list(&self) -> Vec<&Diagnostic> {
+        let mut list: Vec<_> = self.found.iter().collect();
+        list.sort_by_key(|d| (d.span.start, d.span.end));
+        list
+    }
+
+    /// Draws the findings with the lines that they are about.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let mut text = String::new();
+        for diagnostic in self.list() {
+            text.push_str(&self.render_one(&renderer, diagnostic));
+            text.push_str("\n\n");
+        }
+        if self.left_out > 0 {
+            let _ = write!(text, "and {} more\n\n", self.left_out);
+        }
+        text.truncate(text.trim_end().len());
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text
+    }
+
+    fn render_one(&self, renderer: &Renderer, diagnostic: &Diagnostic) -> String {
+        let level = match diagnostic.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        // Only the lines around the span are handed over: a renderer that sees the whole file reads all of it.
+        let window = window(&self.text, &diagnostic.span);
+        let start = diagnostic.span.start - window.start;
+        let end = diagnostic.span.end.min(window.end) - window.start;
+        let first_line = position(&self.text, window.start).0;
+        let mut group = level
+            .primary_title(diagnostic.message.as_str())
+            .id(diagnostic.code)
+            .element(
+                Snippet::source(&self.text[window])
+                    .path(self.file.as_str())
+                    .line_start(first_line)
+                    .annotation(AnnotationKind::Primary.span(start..end.max(start))),
+            );
+        if let Some(help) = &diagnostic.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        renderer.render(&[group])
+    }
+
+    /// Gives the findings as a JSON array.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self.list()).unwrap_or_default()
+    }
+
+    /// Turns the findings into the error that crosses the module's edge; its message is the drawing without colour.
+    #[must_use]
+    pub fn into_error(self) -> Error {
+        let count = self.found.len() + self.left_out;
+        let things = if count == 1 { "finding" } else { "findings" };
+        let drawn = self.render(false);
+        let unreadable = |d: &Diagnostic| UNREADABLE.contains(&d.code);
+        let kind = if self.found.iter().any(unreadable) {
+            ErrorKind::Configuration
+        } else {
+            ErrorKind::Invalid
+        };
+        Error::new(
+            kind,
+            format!("{}: {count} {things}\n{}", self.file, drawn.trim_end()),
+        )
+    }
+
+    /// Gives `did you mean …` where one of the candidates is near; nothing once further findings are only counted.
+    pub(super) fn suggest<'a>(
+        &self,
+        name: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Option<String> {
+        if self.is_full() {
+            return None;
+        }
+        did_you_mean(name, candidates)
+    }
+
+    /// Gives the text that the findings point into.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Gives a name as it may stand in a message: short, and without control characters.
+pub(super) fn shown(name: &str) -> String {
+    let mut text: String = name
+        .chars()
+        .take(SHOWN)
+        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .collect();
+    if name.chars().nth(SHOWN).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+/// Gives `did you mean …` where one of the candidates is near.
+pub(super) fn did_you_mean<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(name, candidates).map(|near| format!("did you mean `{near}`?"))
+}
+
+fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > SHOWN {
+        return None;
+    }
+    let near = (name.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= near * 4)
+        .take(COMPARED)
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= near)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+fn clamp(text: &str, span: Range<usize>) -> Range<usize> {
+    let floor = |mut at: usize| {
+        at = at.min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let start = floor(span.start);
+    start..floor(span.end).max(start)
+}
+
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
+/// Gives the lines that a span touches, at most a few hundred bytes beyond them.
+fn window(text: &str, span: &Range<usize>) -> Range<usize> {
+    const AROUND: usize = 400;
+    let lowest = clamp(text, span.start.saturating_sub(AROUND)..span.start).start;
+    let start = text[lowest..span.start]
+        .rfind('\n')
+        .map_or(lowest, |newline| lowest + newline + 1);
+    let from = span.end.min(span.start + AROUND).max(span.start);
+    let highest = clamp(text, start..from + AROUND).end;
+    let from = clamp(text, from..from).start;
+    let end = text[from..highest]
+        .find('\n')
+        .map_or(highest, |newline| from + newline);
+    start..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_at_line_and_column() {
+        let mut found = Diagnostics::new("g.toml", "a = 1\nbé = 2\n".into());
+        found.error(
+            "some-rule",
+            10..11,
+            "two is wrong",
+            Some("say one".to_owned()),
+        );
+        let list = found.list();
+        assert_eq!((list[0].line, list[0].column), (2, 4));
+        let drawn = found.render(false);
+        assert!(drawn.contains("g.toml:2:"), "{drawn}");
+        assert!(drawn.contains("help: say one"), "{drawn}");
+    }
+
+    #[test]
+    fn spans_outside_the_text_do_not_panic() {
+        let mut found = Diagnostics::new("g.toml", "é".into());
+        let backwards = Range { start: 5, end: 2 };
+        for span in [0..0, 1..1, 1..9, backwards, 9..9] {
+            found.error("rule", span, "message", None);
+        }
+        assert!(found.render(true).contains("rule"));
+    }
+
+    #[test]
+    fn an_empty_file_can_be_blamed() {
+        let mut found = Diagnostics::new("g.toml", "".into());
+        found.error("rule", 0..0, "message", None);
+        assert!(found.render(false).contains("message"));
+    }
+
+    #[test]
+    fn a_very_long_line_is_cut() {
+        let text = format!("a = \"{}\"", "x".repeat(1_000_000));
+        let mut found = Diagnostics::new("g.toml", text.into());
+        found.error("rule", 4..1_000_000, "message", None);
+        assert!(found.render(false).len() < 5_000);
+    }
+
+    #[test]
+    fn control_characters_never_reach_a_terminal() {
+        assert_eq!(shown("a\u{1b}[31mb"), "a\u{FFFD}[31mb");
+    }
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        let known = ["analyzer", "executor"];
+        assert_eq!(
+            did_you_mean("analyser", known).as_deref(),
+            Some("did you mean `analyzer`?")
+        );
+        assert_eq!(did_you_mean("zebra", known), None);
+    }
+}

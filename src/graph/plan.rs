@@ -1,0 +1,379 @@
+//! A plan: a graph that is proved to be sound, in the order in which it runs.
+//!
+//! `Plan::build` is pure: no I/O, no tasks. Its phases, each on what the ones before it left standing, so that one defect gives
+//! one diagnostic:
+//!
+//! 1. `resolve`: stages, handlers, parameters, edges, conditions.
+//! 2. `order`: cycles, and the topological order.
+//! 3. `references`: what conditions and handlers read, who writes it, and whether that is certain.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::condition::Condition;
+use super::diagnostic::Diagnostics;
+use super::file::{GraphFile, RetryOn};
+use super::handler::{ErasedHandler, HandlerType};
+use super::outcome::Outcomes;
+use super::output::Kind;
+use super::{order, references, resolve};
+
+/// How many stages run at the same time where the graph does not say.
+const CONCURRENCY: usize = 4;
+
+/// A graph that can run.
+#[derive(Debug)]
+pub struct Plan {
+    name: String,
+    description: Option<String>,
+    input: Option<Kind>,
+    concurrency: usize,
+    stages: Vec<Stage>,
+    edges: Vec<Edge>,
+    index: HashMap<Arc<str>, usize>,
+    warnings: Diagnostics,
+}
+
+/// A stage of a plan.
+pub struct Stage {
+    /// Its id.
+    pub id: Arc<str>,
+    /// What performs it.
+    pub handler: HandlerType,
+    /// The handler's parameters.
+    pub with: Value,
+    /// Its own condition.
+    pub when: Option<Guard>,
+    /// Whether a failure counts as skipped.
+    pub skips_errors: bool,
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// When another attempt follows.
+    pub retry: Retry,
+    /// What it reads, and from where.
+    pub inputs: Vec<StageInput>,
+    /// The kind it writes.
+    pub writes: Kind,
+    /// Its in-edges, as indices of [`Plan::edges`].
+    pub ins: Vec<usize>,
+    /// Its out-edges, as indices of [`Plan::edges`], the `else` edge last.
+    pub outs: Vec<usize>,
+    pub(super) built: Arc<dyn ErasedHandler>,
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("id", &self.id)
+            .field("handler", &self.handler)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An edge of a plan.
+#[derive(Debug)]
+pub struct Edge {
+    /// The stage it leaves, as an index of [`Plan::stages`].
+    pub from: usize,
+    /// The stage it enters, as an index of [`Plan::stages`].
+    pub to: usize,
+    /// Outcomes of `from` that take it.
+    pub on: Outcomes,
+    /// Its condition.
+    pub when: Option<Guard>,
+    /// Whether it is taken where none of its siblings is.
+    pub otherwise: bool,
+}
+
+/// A condition with what each of its paths refers to.
+#[derive(Debug)]
+pub struct Guard {
+    /// The condition.
+    pub condition: Condition,
+    /// For each of the condition's paths, what it refers to.
+    pub references: Vec<Reference>,
+}
+
+/// What a path of a condition refers to. Stages are indices of [`Plan::stages`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// A field of the graph's input.
+    Input,
+    /// `stages.ID.status`.
+    Status(usize),
+    /// `stages.ID.output`, and what is in it.
+    Output(usize),
+    /// An output by its kind.
+    Kind(usize),
+    /// The run's questions without an answer.
+    OpenQuestions,
+}
+
+/// When another attempt follows a failed one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts, the first included.
+    pub attempts: u32,
+    /// The delay before the second attempt; it doubles from there.
+    pub base: Duration,
+    /// The longest delay.
+    pub max: Duration,
+    /// The failures that another attempt follows.
+    pub on: RetryOn,
+}
+
+/// A kind that a stage reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageInput {
+    /// The kind.
+    pub kind: Kind,
+    /// Whether the stage cannot run without it.
+    pub required: bool,
+    /// Who writes it; `None` where nobody does and it may be absent.
+    pub source: Option<Source>,
+}
+
+/// Who writes a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// It is the graph's input.
+    Input,
+    /// A stage, as an index of [`Plan::stages`].
+    Stage(usize),
+}
+
+impl Plan {
+    /// Proves a graph and puts it in order.
+    ///
+    /// # Errors
+    /// Gives every defect of the file at once, warnings included.
+    pub fn build(file: &GraphFile, handlers: &[HandlerType]) -> Result<Self, Diagnostics> {
+        let mut found = file.problems().clone();
+        let draft = resolve::resolve(file, handlers, &mut found);
+        let ends = draft.edges.iter().map(|edge| (edge.from, edge.to));
+        let order = match order::topological(draft.stages.len(), ends) {
+            Ok(order) => order,
+            Err(cycles) => {
+                for cycle in cycles {
+                    draft.report_cycle(&cycle, &mut found);
+                }
+                return Err(found);
+            }
+        };
+        let resolved = {
+            let input = file.input.as_ref();
+            let input = input.map(|kind| Kind::named(kind.get_ref()));
+            references::resolve(&draft, &order, handlers, input, &mut found)
+        };
+        if found.has_errors() {
+            return Err(found);
+        }
+        Ok(Self::assemble(file, draft, &order, resolved, found))
+    }
+
+    /// Reads and proves a graph file.
+    ///
+    /// # Errors
+    /// The text cannot be read as a graph file, or the graph has defects.
+    pub fn parse(path: &str, bytes: &[u8], handlers: &[HandlerType]) -> Result<Self, Diagnostics> {
+        Self::build(&GraphFile::parse(path, bytes)?, handlers)
+    }
+
+    /// Renumbers a proved draft into its order.
+    fn assemble(
+        file: &GraphFile,
+        draft: resolve::Draft,
+        order: &[usize],
+        mut resolved: references::Resolved,
+        warnings: Diagnostics,
+    ) -> Self {
+        let mut place = vec![0; order.len()];
+        for (position, &stage) in order.iter().enumerate() {
+            place[stage] = position;
+        }
+        let mut stages = place_stages(draft.stages, order, &place, &mut resolved);
+        let edges = place_edges(draft.edges, &mut stages, &place, &mut resolved);
+        for stage in &mut stages {
+            stage
+                .outs
+                .sort_by_key(|&edge| (edges[edge].otherwise, edge));
+        }
+        let index = stages.iter().enumerate();
+        Self {
+            name: file.name.get_ref().clone(),
+            description: file.description.clone(),
+            input: file.input.as_ref().map(|kind| Kind::named(kind.get_ref())),
+            concurrency: file
+                .concurrency
+                .map_or(CONCURRENCY, |number| number as usize),
+            index: index
+                .map(|(place, stage)| (Arc::clone(&stage.id), place))
+                .collect(),
+            stages,
+            edges,
+            warnings,
+        }
+    }
+
+    /// Gives the graph's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives what the graph does, for people.
+    #[must_use]
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// Gives the kind that is there before the first stage.
+    #[must_use]
+    pub const fn input(&self) -> Option<&Kind> {
+        self.input.as_ref()
+    }
+
+    /// Gives how many stages may run at the same time.
+    #[must_use]
+    pub const fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    /// Gives the stages, upstream first.
+    #[must_use]
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// Gives the edges, in the order of the file.
+    #[must_use]
+    pub fn edges(&self) -> &[Edge] {
+        &self.edges
+    }
+
+    /// Gives the index of a stage.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<usize> {
+        self.index.get(id).copied()
+    }
+
+    /// Gives what is likely not meant.
+    #[must_use]
+    pub const fn warnings(&self) -> &Diagnostics {
+        &self.warnings
+    }
+
+    /// Gives the outcomes of a stage after which its run can go on.
+    #[must_use]
+    pub fn possible_outcomes(&self, stage: usize) -> Outcomes {
+        let stage = &self.stages[stage];
+        let taken = stage.outs.iter().map(|&edge| self.edges[edge].on);
+        taken
+            .filter(|_| !stage.skips_errors)
+            .fold(Outcomes::SUCCEEDED, Outcomes::or)
+    }
+
+    /// Gives the kinds that the graph's stages write, each with its last writer.
+    #[must_use]
+    pub fn writers(&self) -> BTreeMap<&Kind, usize> {
+        let stages = self.stages.iter().enumerate();
+        stages
+            .map(|(place, stage)| (&stage.writes, place))
+            .collect()
+    }
+}
+
+impl Guard {
+    fn placed(condition: Condition, references: Option<Vec<Reference>>, place: &[usize]) -> Self {
+        let references = references.unwrap_or_default().into_iter();
+        Self {
+            condition,
+            references: references
+                .map(|reference| match reference {
+                    Reference::Status(stage) => Reference::Status(place[stage]),
+                    Reference::Output(stage) => Reference::Output(place[stage]),
+                    Reference::Kind(stage) => Reference::Kind(place[stage]),
+                    Reference::Input => Reference::Input,
+                    Reference::OpenQuestions => Reference::OpenQuestions,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl StageInput {
+    fn placed(self, place: &[usize]) -> Self {
+        let source = self.source.map(|source| match source {
+            Source::Input => Source::Input,
+            Source::Stage(stage) => Source::Stage(place[stage]),
+        });
+        Self { source, ..self }
+    }
+}
+
+/// Puts the drafted stages into their order; `place` gives each one's position.
+fn place_stages(
+    drafted: Vec<resolve::DraftStage>,
+    order: &[usize],
+    place: &[usize],
+    resolved: &mut references::Resolved,
+) -> Vec<Stage> {
+    let mut drafted: Vec<_> = drafted.into_iter().map(Some).collect();
+    order
+        .iter()
+        .filter_map(|&number| {
+            let drafted = drafted[number].take()?;
+            let (handler, built) = drafted.handler?;
+            let guard = resolved.stage_references.remove(&number);
+            let inputs = resolved.inputs.remove(&number).unwrap_or_default();
+            Some(Stage {
+                id: drafted.id.into_inner().into(),
+                writes: (handler.writes)(),
+                handler,
+                with: drafted.with,
+                when: drafted
+                    .when
+                    .map(|when| Guard::placed(when.into_inner(), guard, place)),
+                skips_errors: drafted.skips_errors,
+                timeout: drafted.timeout,
+                retry: drafted.retry,
+                inputs: inputs
+                    .into_iter()
+                    .map(|input| input.placed(place))
+                    .collect(),
+                ins: Vec::new(),
+                outs: Vec::new(),
+                built,
+            })
+        })
+        .collect()
+}
+
+/// Renumbers the drafted edges and hangs them on their stages.
+fn place_edges(
+    drafted: Vec<resolve::DraftEdge>,
+    stages: &mut [Stage],
+    place: &[usize],
+    resolved: &mut references::Resolved,
+) -> Vec<Edge> {
+    let mut edges = Vec::with_capacity(drafted.len());
+    for (number, edge) in drafted.into_iter().enumerate() {
+        let guard = resolved.edge_references.remove(&number);
+        edges.push(Edge {
+            from: place[edge.from],
+            to: place[edge.to],
+            on: edge.on,
+            when: edge
+                .when
+                .map(|when| Guard::placed(when.into_inner(), guard, place)),
+            otherwise: edge.otherwise,
+        });
+        stages[place[edge.from]].outs.push(number);
+        stages[place[edge.to]].ins.push(number);
+    }
+    edges
+}

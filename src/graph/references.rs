@@ -1,0 +1,507 @@
+//! What handlers and conditions read: whether it exists, who writes it, and whether that is certain.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::certain::{Link, Shape};
+use super::condition::{Condition, Path};
+use super::diagnostic::{Diagnostics, did_you_mean, shown};
+use super::handler::HandlerType;
+use super::output::{Kind, Read};
+use super::plan::{Reference, Source, StageInput};
+use super::resolve::{Draft, inside};
+
+/// The variable that holds stages in conditions.
+pub(super) const STAGES: &str = "stages";
+/// The variable that holds the run's open questions in conditions.
+pub(super) const OPEN_QUESTIONS: &str = "open_questions";
+/// Stages that the bits of one word are about.
+const WORD: usize = 64;
+
+/// What was read, by the draft's numbers.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub inputs: HashMap<usize, Vec<StageInput>>,
+    pub stage_references: HashMap<usize, Vec<Reference>>,
+    pub edge_references: HashMap<usize, Vec<Reference>>,
+}
+
+/// Who can have written a kind before a stage starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writers {
+    None,
+    One(Source),
+    Two(Source, Source),
+}
+
+impl Writers {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, writers) | (writers, Self::None) => writers,
+            (Self::One(a), Self::One(b)) if a != b => Self::Two(a, b),
+            (Self::Two(a, b), _) | (_, Self::Two(a, b)) => Self::Two(a, b),
+            (Self::One(a), Self::One(_)) => Self::One(a),
+        }
+    }
+}
+
+pub(super) fn resolve(
+    draft: &Draft,
+    order: &[usize],
+    handlers: &[HandlerType],
+    input: Option<Kind>,
+    found: &mut Diagnostics,
+) -> Resolved {
+    let mut readers = Readers::new(draft, order, handlers, input, found);
+    let mut resolved = Resolved::default();
+    readers.conditions(&mut resolved);
+    readers.upstream();
+    // A stage without a handler writes we do not know what: what is missing then is no defect of its readers.
+    if draft.stages.iter().all(|stage| stage.handler.is_some()) {
+        readers.inputs(&mut resolved);
+        readers.certain();
+    }
+    resolved
+}
+
+/// A condition reads a stage: it has to be upstream of `at`.
+struct StageRead {
+    stage: usize,
+    at: Place,
+    span: Range<usize>,
+}
+
+/// Where a condition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// On a stage: what is before it can be read.
+    Stage(usize),
+    /// On an edge that leaves a stage: the stage itself can be read too.
+    After(usize),
+}
+
+/// A required input with its one writer.
+struct Needed {
+    reader: usize,
+    writer: usize,
+    kind: Kind,
+}
+
+struct Readers<'a> {
+    draft: &'a Draft,
+    handlers: &'a [HandlerType],
+    shape: Shape,
+    input: Option<Kind>,
+    writes: Vec<Option<Kind>>,
+    writers: HashMap<Kind, Vec<Writers>>,
+    stage_reads: Vec<StageRead>,
+    needed: Vec<Needed>,
+    found: &'a mut Diagnostics,
+}
+
+impl<'a> Readers<'a> {
+    fn new(
+        draft: &'a Draft,
+        order: &[usize],
+        handlers: &'a [HandlerType],
+        input: Option<Kind>,
+        found: &'a mut Diagnostics,
+    ) -> Self {
+        let count = draft.stages.len();
+        let mut shape = Shape {
+            order: order.to_vec(),
+            may_skip: draft
+                .stages
+                .iter()
+                .map(|stage| stage.has_when || stage.skips_errors)
+                .collect(),
+            skips_errors: draft
+                .stages
+                .iter()
+                .map(|stage| stage.skips_errors)
+                .collect(),
+            links: Vec::with_capacity(draft.edges.len()),
+            ins: vec![Vec::new(); count],
+            outs: vec![Vec::new(); count],
+        };
+        for (number, edge) in draft.edges.iter().enumerate() {
+            shape.links.push(Link {
+                from: edge.from,
+                to: edge.to,
+                on: edge.on,
+                plain: !edge.has_when && !edge.otherwise,
+            });
+            shape.outs[edge.from].push(number);
+            shape.ins[edge.to].push(number);
+        }
+        let writes = draft
+            .stages
+            .iter()
+            .map(|stage| {
+                stage
+                    .handler
+                    .as_ref()
+                    .map(|(handler, _)| (handler.writes)())
+            })
+            .collect();
+        Self {
+            draft,
+            handlers,
+            shape,
+            input,
+            writes,
+            writers: HashMap::new(),
+            stage_reads: Vec::new(),
+            needed: Vec::new(),
+            found,
+        }
+    }
+
+    fn id(&self, stage: usize) -> &'a str {
+        self.draft.stages[stage].id.get_ref()
+    }
+
+    fn conditions(&mut self, resolved: &mut Resolved) {
+        let draft = self.draft;
+        for (number, stage) in draft.stages.iter().enumerate() {
+            if let Some(when) = &stage.when {
+                let references = self.references(when, Place::Stage(number));
+                resolved.stage_references.insert(number, references);
+            }
+        }
+        for (number, edge) in draft.edges.iter().enumerate() {
+            if let Some(when) = &edge.when {
+                let references = self.references(when, Place::After(edge.from));
+                resolved.edge_references.insert(number, references);
+            }
+        }
+    }
+
+    fn references(&mut self, when: &Spanned<Condition>, at: Place) -> Vec<Reference> {
+        let condition = when.get_ref();
+        let mut references = Vec::with_capacity(condition.paths().len());
+        for path in condition.paths() {
+            let span = inside(
+                self.found.text(),
+                &when.span(),
+                condition.expression(),
+                &path.span,
+            );
+            references.extend(self.reference(path, at, span));
+        }
+        references
+    }
+
+    fn reference(&mut self, path: &Path, at: Place, span: Range<usize>) -> Option<Reference> {
+        let variable = path.segments[0].as_str();
+        if self
+            .input
+            .as_ref()
+            .is_some_and(|input| input.as_str() == variable)
+        {
+            if path.segments.len() == 1 {
+                let message = format!("a condition cannot read the whole `{variable}`");
+                let help = format!("read a field of it: `{variable}.…`");
+                self.found.error("bad-reference", span, message, Some(help));
+                return None;
+            }
+            return Some(Reference::Input);
+        }
+        match variable {
+            OPEN_QUESTIONS => Some(Reference::OpenQuestions),
+            STAGES => self.stage_reference(path, at, span),
+            _ => self.kind_reference(variable, at, span),
+        }
+    }
+
+    fn stage_reference(&mut self, path: &Path, at: Place, span: Range<usize>) -> Option<Reference> {
+        let Some(id) = path.segments.get(1) else {
+            self.found.error(
+                "bad-reference",
+                span,
+                "a condition cannot read all stages",
+                Some("name one: `stages.ID.status`".to_owned()),
+            );
+            return None;
+        };
+        let Some(&stage) = self.draft.index.get(id) else {
+            let known = self.draft.index.keys().map(String::as_str);
+            let help = self.found.suggest(id, known);
+            self.found.error(
+                "unknown-stage",
+                span,
+                format!("there is no stage `{}`", shown(id)),
+                help,
+            );
+            return None;
+        };
+        let reference = match (
+            path.segments.get(2).map(String::as_str),
+            path.segments.len(),
+        ) {
+            (Some("status"), 3) => Reference::Status(stage),
+            (Some("output"), _) => Reference::Output(stage),
+            _ => {
+                self.found.error(
+                    "bad-reference",
+                    span,
+                    format!("`{}` is nothing that can be read", shown(&path.text())),
+                    Some(format!("read `stages.{id}.status` or `stages.{id}.output`")),
+                );
+                return None;
+            }
+        };
+        self.stage_reads.push(StageRead { stage, at, span });
+        Some(reference)
+    }
+
+    fn kind_reference(&mut self, name: &str, at: Place, span: Range<usize>) -> Option<Reference> {
+        let kind = Kind::named(name);
+        let known = self
+            .handlers
+            .iter()
+            .any(|handler| (handler.writes)() == kind);
+        if !known {
+            let kinds: Vec<Kind> = self.handlers.iter().map(|h| (h.writes)()).collect();
+            let mut names: BTreeSet<&str> = kinds.iter().map(Kind::as_str).collect();
+            names.extend([STAGES, OPEN_QUESTIONS]);
+            names.extend(self.input.as_ref().map(Kind::as_str));
+            self.found.error(
+                "unknown-variable",
+                span,
+                format!("conditions have no variable `{}`", shown(name)),
+                Some(did_you_mean(name, names).unwrap_or_else(|| {
+                    "there are the graph's input, `stages`, `open_questions`, and outputs by kind"
+                        .to_owned()
+                })),
+            );
+            return None;
+        }
+        match self.writers_of(&kind, at) {
+            Writers::One(Source::Stage(stage)) => Some(Reference::Kind(stage)),
+            Writers::One(Source::Input) => Some(Reference::Input),
+            Writers::None => {
+                self.found.error(
+                    "not-written",
+                    span,
+                    format!("no stage before this condition writes `{kind}`"),
+                    self.who_writes(&kind),
+                );
+                None
+            }
+            Writers::Two(a, b) => {
+                self.two_writers(&kind, a, b, span, "this condition");
+                None
+            }
+        }
+    }
+
+    /// Gives who can have written a kind at a place.
+    fn writers_of(&mut self, kind: &Kind, at: Place) -> Writers {
+        if !self.writers.contains_key(kind) {
+            let writers = self.all_writers(kind);
+            self.writers.insert(kind.clone(), writers);
+        }
+        let writers = &self.writers[kind];
+        match at {
+            Place::Stage(stage) => writers[stage],
+            Place::After(stage) => writers[stage].and(self.own_writer(kind, stage)),
+        }
+    }
+
+    fn own_writer(&self, kind: &Kind, stage: usize) -> Writers {
+        if self.writes[stage].as_ref() == Some(kind) {
+            Writers::One(Source::Stage(stage))
+        } else {
+            Writers::None
+        }
+    }
+
+    fn all_writers(&self, kind: &Kind) -> Vec<Writers> {
+        let start = if self.input.as_ref() == Some(kind) {
+            Writers::One(Source::Input)
+        } else {
+            Writers::None
+        };
+        let mut writers = vec![start; self.shape.order.len()];
+        for &stage in &self.shape.order {
+            for &link in &self.shape.ins[stage] {
+                let from = self.shape.links[link].from;
+                let through = writers[from].and(self.own_writer(kind, from));
+                writers[stage] = writers[stage].and(through);
+            }
+        }
+        writers
+    }
+
+    fn two_writers(&mut self, kind: &Kind, a: Source, b: Source, span: Range<usize>, who: &str) {
+        let name = |source| match source {
+            Source::Input => "the graph's input".to_owned(),
+            Source::Stage(stage) => format!("`{}`", self.id(stage)),
+        };
+        let message = format!(
+            "{who} reads `{kind}`, and both {} and {} write it",
+            name(a),
+            name(b)
+        );
+        let help = "one stage before it at most may write it; in conditions, name the stage: `stages.ID.output`";
+        self.found
+            .error("two-writers", span, message, Some(help.to_owned()));
+    }
+
+    fn who_writes(&self, kind: &Kind) -> Option<String> {
+        let writers: Vec<_> = self
+            .handlers
+            .iter()
+            .filter(|handler| (handler.writes)() == *kind)
+            .map(|handler| format!("`{}`", handler.name))
+            .collect();
+        (!writers.is_empty()).then(|| format!("put {} before it", writers.join(" or ")))
+    }
+
+    /// Conditions read only stages that have ended by then.
+    fn upstream(&mut self) {
+        let mut reads = std::mem::take(&mut self.stage_reads);
+        reads.sort_by_key(|read| read.stage);
+        for chunk in chunks_by(&reads, |read| read.stage) {
+            let (tracked, reads) = chunk;
+            let upstream = self.shape.upstream(&tracked);
+            for read in reads {
+                let bit = bit_of(&tracked, read.stage);
+                let (reader, itself) = match read.at {
+                    Place::Stage(stage) => (stage, false),
+                    Place::After(stage) => (stage, stage == read.stage),
+                };
+                if !itself && upstream[reader] & bit == 0 {
+                    self.found.error(
+                        "not-upstream",
+                        read.span.clone(),
+                        format!(
+                            "`{}` has not ended when this condition is evaluated",
+                            self.id(read.stage)
+                        ),
+                        Some("a condition can read stages that come before it".to_owned()),
+                    );
+                }
+            }
+        }
+    }
+
+    fn inputs(&mut self, resolved: &mut Resolved) {
+        for stage in 0..self.draft.stages.len() {
+            let reads = match &self.draft.stages[stage].handler {
+                Some((handler, _)) => (handler.reads)(),
+                None => Vec::new(),
+            };
+            let inputs = reads
+                .into_iter()
+                .filter_map(|read| self.input(stage, read))
+                .collect();
+            resolved.inputs.insert(stage, inputs);
+        }
+    }
+
+    fn input(&mut self, stage: usize, Read { kind, required }: Read) -> Option<StageInput> {
+        let span = self.draft.stages[stage].id.span();
+        let source = match self.writers_of(&kind, Place::Stage(stage)) {
+            Writers::One(source) => Some(source),
+            Writers::None if required => {
+                let message = format!(
+                    "`{}` reads `{kind}`, and nothing before it writes it",
+                    self.id(stage)
+                );
+                let help = self.who_writes(&kind).or_else(|| {
+                    Some(format!(
+                        "is it the graph's input? Then say `input = \"{kind}\"`"
+                    ))
+                });
+                self.found.error("not-written", span, message, help);
+                return None;
+            }
+            Writers::None => None,
+            Writers::Two(a, b) => {
+                let who = format!("`{}`", self.id(stage));
+                self.two_writers(&kind, a, b, span, &who);
+                return None;
+            }
+        };
+        if let (true, Some(Source::Stage(writer))) = (required, source) {
+            self.needed.push(Needed {
+                reader: stage,
+                writer,
+                kind: kind.clone(),
+            });
+        }
+        Some(StageInput {
+            kind,
+            required,
+            source,
+        })
+    }
+
+    fn certain(&mut self) {
+        let mut needed = std::mem::take(&mut self.needed);
+        needed.sort_by_key(|need| need.writer);
+        for (tracked, needed) in chunks_by(&needed, |need| need.writer) {
+            let certain = self.shape.certain(&tracked);
+            for need in needed {
+                if certain[need.reader] & bit_of(&tracked, need.writer) == 0 {
+                    self.report_uncertain(need);
+                }
+            }
+        }
+    }
+
+    fn report_uncertain(&mut self, need: &Needed) {
+        let (reader, writer) = (self.id(need.reader), self.id(need.writer));
+        let drafted = &self.draft.stages[need.writer];
+        let why = if drafted.skips_errors {
+            format!("`{writer}` has `on_error = \"skip\"`")
+        } else if drafted.has_when {
+            format!("`{writer}` has a `when`")
+        } else {
+            format!("`{reader}` can be reached without `{writer}` having succeeded")
+        };
+        self.found.error(
+            "not-certain",
+            drafted_span(self.draft, need.reader),
+            format!("`{reader}` needs `{}`, and it is not certain to be there: {why}", need.kind),
+            Some(format!(
+                "let every way to `{reader}` go through `{writer}`, without a condition between them"
+            )),
+        );
+    }
+}
+
+fn drafted_span(draft: &Draft, stage: usize) -> Range<usize> {
+    draft.stages[stage].id.span()
+}
+
+fn bit_of(tracked: &[usize], stage: usize) -> u64 {
+    tracked
+        .iter()
+        .position(|&tracked| tracked == stage)
+        .map_or(0, |bit| 1 << bit)
+}
+
+/// Cuts a list that is sorted by a stage into pieces about 64 stages at most, each with these stages.
+fn chunks_by<T>(list: &[T], stage: impl Fn(&T) -> usize) -> Vec<(Vec<usize>, &[T])> {
+    let mut chunks = Vec::new();
+    let mut start = 0;
+    let mut tracked: Vec<usize> = Vec::new();
+    for (place, item) in list.iter().enumerate() {
+        if tracked.last() != Some(&stage(item)) {
+            if tracked.len() == WORD {
+                chunks.push((std::mem::take(&mut tracked), &list[start..place]));
+                start = place;
+            }
+            tracked.push(stage(item));
+        }
+    }
+    if !tracked.is_empty() {
+        chunks.push((tracked, &list[start..]));
+    }
+    chunks
+}

@@ -1,0 +1,402 @@
+//! From a file's entries to numbered stages and edges: handlers, parameters, conditions, and the shape of edges.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use toml::Spanned;
+
+use super::condition::Condition;
+use super::diagnostic::{Diagnostics, shown};
+use super::file::{EdgeEntry, GraphFile, OnError, Policy, RetryOn, SingleEdge, StageEntry};
+use super::handler::{ErasedHandler, HandlerType};
+use super::outcome::Outcomes;
+use super::plan::Retry;
+use super::walk::{NAME_HELP, is_name};
+
+/// How long an attempt may take where the graph does not say.
+const TIMEOUT: Duration = Duration::from_mins(5);
+const RETRY: Retry = Retry {
+    attempts: 1,
+    base: Duration::from_secs(1),
+    max: Duration::from_secs(30),
+    on: RetryOn {
+        transient: true,
+        timeout: true,
+    },
+};
+
+/// Stages and edges by number, as far as they could be resolved.
+pub(super) struct Draft {
+    pub stages: Vec<DraftStage>,
+    pub edges: Vec<DraftEdge>,
+    pub index: HashMap<String, usize>,
+}
+
+pub(super) struct DraftStage {
+    /// The id, at its first mention.
+    pub id: Spanned<String>,
+    pub handler: Option<(HandlerType, Arc<dyn ErasedHandler>)>,
+    pub with: Value,
+    pub has_when: bool,
+    pub when: Option<Spanned<Condition>>,
+    pub skips_errors: bool,
+    pub timeout: Duration,
+    pub retry: Retry,
+}
+
+pub(super) struct DraftEdge {
+    pub from: usize,
+    pub to: usize,
+    pub span: Range<usize>,
+    pub on: Outcomes,
+    pub has_when: bool,
+    pub when: Option<Spanned<Condition>>,
+    pub otherwise: bool,
+}
+
+impl Draft {
+    pub(super) fn report_cycle(&self, cycle: &[usize], found: &mut Diagnostics) {
+        let mut names: Vec<_> = cycle
+            .iter()
+            .chain(cycle.first())
+            .map(|&stage| self.stages[stage].id.get_ref().as_str())
+            .collect();
+        if names.len() > 12 {
+            names.splice(6..names.len() - 5, ["…"]);
+        }
+        let last = cycle.last().copied();
+        let back = self
+            .edges
+            .iter()
+            .find(|edge| Some(edge.from) == last && Some(edge.to) == cycle.first().copied());
+        found.error(
+            "cycle",
+            back.map_or(0..0, |edge| edge.span.clone()),
+            format!("this edge closes a cycle: {}", names.join(" -> ")),
+            Some("leave out one of the cycle's edges".to_owned()),
+        );
+    }
+}
+
+pub(super) fn resolve(
+    file: &GraphFile,
+    handlers: &[HandlerType],
+    found: &mut Diagnostics,
+) -> Draft {
+    let tables: HashMap<&str, &StageEntry> = file
+        .stages
+        .iter()
+        .map(|stage| (stage.id.get_ref().as_str(), stage))
+        .collect();
+    let handlers: HashMap<&str, &HandlerType> = handlers
+        .iter()
+        .map(|handler| (handler.name, handler))
+        .collect();
+    let mut resolver = Resolver {
+        file,
+        tables,
+        handlers,
+        draft: Draft {
+            stages: Vec::new(),
+            edges: Vec::new(),
+            index: HashMap::new(),
+        },
+        pairs: HashSet::new(),
+        otherwise: HashSet::new(),
+        text: Arc::clone(&file.text),
+        found,
+    };
+    resolver.edges();
+    resolver.unmentioned();
+    resolver.failure_edges();
+    resolver.draft
+}
+
+struct Resolver<'a> {
+    file: &'a GraphFile,
+    tables: HashMap<&'a str, &'a StageEntry>,
+    handlers: HashMap<&'a str, &'a HandlerType>,
+    draft: Draft,
+    pairs: HashSet<(usize, usize)>,
+    otherwise: HashSet<usize>,
+    text: Arc<str>,
+    found: &'a mut Diagnostics,
+}
+
+impl Resolver<'_> {
+    fn edges(&mut self) {
+        let file = self.file;
+        for entry in &file.edges {
+            match entry {
+                EdgeEntry::Chain(names) => {
+                    let stages: Vec<_> = names.iter().map(|name| self.mention(name)).collect();
+                    for (pair, name) in stages.windows(2).zip(&names[1..]) {
+                        if let (Some(from), Some(to)) = (pair[0], pair[1]) {
+                            self.add(DraftEdge {
+                                from,
+                                to,
+                                span: name.span(),
+                                on: Outcomes::SUCCEEDED,
+                                has_when: false,
+                                when: None,
+                                otherwise: false,
+                            });
+                        }
+                    }
+                }
+                EdgeEntry::Single(edge) => self.single(edge),
+            }
+        }
+    }
+
+    fn single(&mut self, edge: &SingleEdge) {
+        let from = self.mention(&edge.from);
+        let to = self.mention(&edge.to);
+        let when = self.condition(edge.when.as_ref());
+        let (Some(from), Some(to)) = (from, to) else {
+            return;
+        };
+        if let Some(span) = &edge.otherwise
+            && !self.otherwise.insert(from)
+        {
+            self.found.error(
+                "two-else",
+                span.clone(),
+                format!("`{}` has two `else` edges", edge.from.get_ref()),
+                Some("keep one: which of them would be taken?".to_owned()),
+            );
+        }
+        self.add(DraftEdge {
+            from,
+            to,
+            span: edge.to.span(),
+            on: edge.on.unwrap_or(Outcomes::SUCCEEDED),
+            has_when: edge.when.is_some(),
+            when,
+            otherwise: edge.otherwise.is_some(),
+        });
+    }
+
+    fn add(&mut self, edge: DraftEdge) {
+        let name = |stage: usize| self.draft.stages[stage].id.get_ref();
+        if edge.from == edge.to {
+            let message = format!("`{}` cannot follow itself", name(edge.from));
+            let help = Some("leave this edge out".to_owned());
+            self.found.error("self-loop", edge.span, message, help);
+        } else if self.pairs.insert((edge.from, edge.to)) {
+            self.draft.edges.push(edge);
+        } else {
+            let message = format!(
+                "there is an edge from `{}` to `{}` already",
+                name(edge.from),
+                name(edge.to)
+            );
+            let help = Some("join their conditions with `||` in one edge".to_owned());
+            self.found.error("duplicate-edge", edge.span, message, help);
+        }
+    }
+
+    /// Gives the number of a stage that an edge names; the first mention resolves it.
+    fn mention(&mut self, name: &Spanned<String>) -> Option<usize> {
+        if let Some(&number) = self.draft.index.get(name.get_ref()) {
+            return Some(number);
+        }
+        if !is_name(name.get_ref()) {
+            self.found.error(
+                "bad-name",
+                name.span(),
+                format!("`{}` cannot be a stage id", shown(name.get_ref())),
+                Some(NAME_HELP.to_owned()),
+            );
+            return None;
+        }
+        let entry = self.tables.get(name.get_ref().as_str()).copied();
+        let stage = self.stage(name, entry);
+        let number = self.draft.stages.len();
+        self.draft.index.insert(name.get_ref().clone(), number);
+        self.draft.stages.push(stage);
+        Some(number)
+    }
+
+    fn stage(&mut self, id: &Spanned<String>, entry: Option<&StageEntry>) -> DraftStage {
+        let with = entry
+            .and_then(|entry| entry.with.as_ref())
+            .map_or_else(|| Value::Object(Map::new()), |with| with.get_ref().clone());
+        let handler = self.handler(id, entry);
+        let built = handler.and_then(|handler| {
+            let result = (handler.build)(with.clone());
+            if let Err(error) = &result {
+                let at = entry.and_then(|entry| entry.with.as_ref());
+                let key = error.key.as_ref().map(|key| format!("`{}`: ", shown(key)));
+                self.found.error(
+                    "bad-parameter",
+                    at.map_or_else(|| id.span(), Spanned::span),
+                    format!(
+                        "`{}` refuses its parameters: {}{}",
+                        id.get_ref(),
+                        key.unwrap_or_default(),
+                        shown(&error.message)
+                    ),
+                    Some(format!("`relvec handlers {}` lists them", handler.name)),
+                );
+            }
+            result.ok().map(|built| (handler, built))
+        });
+        let own = entry.map(|entry| &entry.policy);
+        let side_effects = handler.is_some_and(|handler| handler.side_effects);
+        let when = entry.and_then(|entry| entry.when.as_ref());
+        let on_error = entry.and_then(|entry| entry.on_error.as_ref());
+        DraftStage {
+            id: id.clone(),
+            handler: built,
+            with,
+            has_when: when.is_some(),
+            when: self.condition(when),
+            skips_errors: on_error.is_some_and(|on_error| *on_error.get_ref() == OnError::Skip),
+            timeout: own
+                .and_then(|policy| policy.timeout)
+                .or(self.file.defaults.timeout)
+                .unwrap_or(TIMEOUT),
+            retry: retry(own, &self.file.defaults, side_effects),
+        }
+    }
+
+    fn handler(&mut self, id: &Spanned<String>, entry: Option<&StageEntry>) -> Option<HandlerType> {
+        let named = entry.and_then(|entry| entry.handler.as_ref());
+        let name = named.unwrap_or(id);
+        if let Some(handler) = self.handlers.get(name.get_ref().as_str()) {
+            return Some(**handler);
+        }
+        let known = self.handlers.keys().copied();
+        let (code, message, near) = if named.is_some() {
+            (
+                "unknown-handler",
+                format!("there is no handler `{}`", shown(name.get_ref())),
+                self.found.suggest(name.get_ref(), known),
+            )
+        } else {
+            let tables = self.tables.keys().copied();
+            (
+                "unknown-stage",
+                format!(
+                    "`{}` is no handler, and no table says which one it has",
+                    name.get_ref()
+                ),
+                self.found.suggest(
+                    name.get_ref(),
+                    known.chain(tables.filter(|table| table != name.get_ref())),
+                ),
+            )
+        };
+        let help = near.unwrap_or_else(|| {
+            format!(
+                "name one: `[stages.{}] handler = \"…\"`; `relvec handlers` lists them",
+                id.get_ref()
+            )
+        });
+        self.found.error(code, name.span(), message, Some(help));
+        None
+    }
+
+    fn condition(&mut self, text: Option<&Spanned<String>>) -> Option<Spanned<Condition>> {
+        let text = text?;
+        match Condition::compile(text.get_ref()) {
+            Ok(condition) => Some(Spanned::new(text.span(), condition)),
+            Err(error) => {
+                let span = inside(&self.text, &text.span(), text.get_ref(), &error.span);
+                self.found
+                    .error("bad-condition", span, error.message, error.help);
+                None
+            }
+        }
+    }
+
+    /// Tables that no edge names: stages of their own where there are no edges at all.
+    fn unmentioned(&mut self) {
+        let file = self.file;
+        let alone = file.edges.is_empty();
+        for entry in &file.stages {
+            if alone {
+                self.mention(&entry.id);
+            } else if !self.draft.index.contains_key(entry.id.get_ref()) {
+                self.found.warning(
+                    "stage-not-in-graph",
+                    entry.id.span(),
+                    format!("no edge names `{}`, so it is left out", entry.id.get_ref()),
+                    Some("name it in an edge, or remove its table".to_owned()),
+                );
+            }
+        }
+        if self.draft.stages.is_empty() && !self.found.has_errors() {
+            self.found.error(
+                "no-entry",
+                0..0,
+                "the graph has no stages",
+                Some("add `[[edges]]` with `chain = [\"…\", \"…\"]`".to_owned()),
+            );
+        }
+    }
+
+    fn failure_edges(&mut self) {
+        for edge in &self.draft.edges {
+            let from = &self.draft.stages[edge.from];
+            if from.skips_errors && edge.on.has_failure() {
+                self.found.error(
+                    "failure-edge-of-skipped",
+                    edge.span.clone(),
+                    format!(
+                        "`{}` has `on_error = \"skip\"`, so no edge can leave it on failure",
+                        from.id.get_ref()
+                    ),
+                    Some("leave out one of the two".to_owned()),
+                );
+            }
+        }
+    }
+}
+
+/// A stage's own retry, then the graph's, then ours. What can be seen from outside is done once, unless its own table says more.
+fn retry(own: Option<&Policy>, defaults: &Policy, side_effects: bool) -> Retry {
+    let inherited = if side_effects {
+        None
+    } else {
+        defaults.attempts
+    };
+    Retry {
+        attempts: own
+            .and_then(|policy| policy.attempts)
+            .or(inherited)
+            .unwrap_or(RETRY.attempts),
+        base: own
+            .and_then(|policy| policy.base)
+            .or(defaults.base)
+            .unwrap_or(RETRY.base),
+        max: own
+            .and_then(|policy| policy.max)
+            .or(defaults.max)
+            .unwrap_or(RETRY.max),
+        on: own
+            .and_then(|policy| policy.on)
+            .or(defaults.on)
+            .unwrap_or(RETRY.on),
+    }
+}
+
+/// Gives the place in the file of bytes of a string's value: exact where the string is written without escapes, else all of it.
+pub(super) fn inside(
+    text: &str,
+    string: &Range<usize>,
+    value: &str,
+    bytes: &Range<usize>,
+) -> Range<usize> {
+    let written = text.get(string.clone()).unwrap_or_default();
+    match written.find(value) {
+        Some(quote) if !value.is_empty() => {
+            string.start + quote + bytes.start..string.start + quote + bytes.end
+        }
+        _ => string.clone(),
+    }
+}

@@ -1,0 +1,196 @@
+//! The JSON Schema of graph files, for editors: keys, handlers, and each handler's parameters.
+
+use serde_json::{Map, Value, json};
+
+use super::handler::HandlerType;
+
+const NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
+const DURATION: &str = "^[0-9]+(ms|s|m|h)$";
+
+/// Gives the JSON Schema (2020-12) of graph files that use these handlers.
+#[must_use]
+pub fn schema(handlers: &[HandlerType]) -> Value {
+    let mut definitions = Map::new();
+    definitions.insert(
+        "name".to_owned(),
+        json!({"type": "string", "pattern": NAME}),
+    );
+    definitions.insert(
+        "duration".to_owned(),
+        json!({"type": "string", "pattern": DURATION}),
+    );
+    definitions.insert("retry".to_owned(), retry());
+    definitions.insert("condition".to_owned(), condition());
+    definitions.insert("edge".to_owned(), edge());
+    definitions.insert("stage".to_owned(), stage(handlers));
+    let mut by_id = Map::new();
+    for handler in handlers {
+        // The schema of the parameters refers to its own definitions, so it is a resource of its own.
+        let mut params = (handler.params_schema)();
+        if let Some(params) = params.as_object_mut() {
+            params.insert("$id".to_owned(), json!(resource(handler)));
+        }
+        definitions.insert(format!("params-{}", handler.name), params);
+        by_id.insert(
+            handler.name.to_owned(),
+            json!({
+                "if": {"not": {"required": ["handler"]}},
+                "then": {"properties": {"with": {"$ref": resource(handler)}}},
+            }),
+        );
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A graph of relvec",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["name"],
+        "properties": {
+            "name": {"$ref": "#/$defs/name", "description": "The graph's name."},
+            "description": {"type": "string", "description": "What it does, for people."},
+            "input": {"$ref": "#/$defs/name", "description": "The kind that is there before the first stage."},
+            "concurrency": {"type": "integer", "minimum": 1, "maximum": 1024, "description": "How many stages may run at the same time; 4 if absent."},
+            "defaults": {
+                "type": "object",
+                "additionalProperties": false,
+                "description": "What holds for stages that do not say otherwise.",
+                "properties": {
+                    "timeout": {"$ref": "#/$defs/duration", "description": "How long an attempt may take; 5 minutes if absent."},
+                    "retry": {"$ref": "#/$defs/retry"},
+                },
+            },
+            "edges": {"type": "array", "items": {"$ref": "#/$defs/edge"}},
+            "stages": {
+                "type": "object",
+                "propertyNames": {"$ref": "#/$defs/name"},
+                "properties": by_id,
+                "patternProperties": {NAME: {"$ref": "#/$defs/stage"}},
+            },
+        },
+        "$defs": definitions,
+    })
+}
+
+fn resource(handler: &HandlerType) -> String {
+    format!("urn:relvec:params:{}", handler.name)
+}
+
+fn condition() -> Value {
+    json!({
+        "type": "string",
+        "maxLength": 2000,
+        "description": "A CEL expression over the input, `stages.ID.status`, `stages.ID.output`, outputs by kind and `open_questions`. It gives a bool.",
+    })
+}
+
+fn retry() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "description": "When another attempt follows a failed one.",
+        "properties": {
+            "attempts": {"type": "integer", "minimum": 1, "maximum": 100, "description": "Attempts, the first included."},
+            "base": {"$ref": "#/$defs/duration", "description": "The delay before the second attempt; it doubles from there."},
+            "max": {"$ref": "#/$defs/duration", "description": "The longest delay."},
+            "on": {"type": "array", "items": {"enum": ["transient", "timeout"]}, "description": "The failures that another attempt follows."},
+        },
+    })
+}
+
+fn edge() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "chain": {"type": "array", "items": {"$ref": "#/$defs/name"}, "description": "An unconditional edge from each stage to the next."},
+            "from": {"$ref": "#/$defs/name", "description": "The stage it leaves."},
+            "to": {"$ref": "#/$defs/name", "description": "The stage it enters."},
+            "on": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"enum": ["succeeded", "failed", "timed_out"]},
+                "description": "Outcomes of `from` that take it; success if absent.",
+            },
+            "when": {"$ref": "#/$defs/condition"},
+            "else": {"type": "boolean", "description": "Taken if none of its siblings was."},
+        },
+        "oneOf": [
+            {"required": ["chain"], "maxProperties": 1},
+            {"required": ["from", "to"], "not": {"required": ["when", "else"]}},
+        ],
+    })
+}
+
+fn stage(handlers: &[HandlerType]) -> Value {
+    let parameters = handlers.iter().map(|handler| {
+        json!({
+            "if": {"required": ["handler"], "properties": {"handler": {"const": handler.name}}},
+            "then": {"properties": {"with": {"$ref": resource(handler)}}},
+        })
+    });
+    let parameters: Vec<Value> = parameters.collect();
+    let names: Vec<&str> = handlers.iter().map(|handler| handler.name).collect();
+    let mut stage = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "handler": {"enum": names, "description": "What performs it; the id if absent."},
+            "when": {"$ref": "#/$defs/condition"},
+            "on_error": {"enum": ["fail", "skip"], "description": "What a failure does; `fail` if absent."},
+            "timeout": {"$ref": "#/$defs/duration", "description": "How long an attempt may take."},
+            "retry": {"$ref": "#/$defs/retry"},
+            "with": {"type": "object", "description": "The handler's parameters."},
+        },
+    });
+    if let (Some(stage), false) = (stage.as_object_mut(), parameters.is_empty()) {
+        stage.insert("allOf".to_owned(), Value::Array(parameters));
+    }
+    stage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testing::HANDLERS;
+
+    fn errors(graph: &str) -> usize {
+        let validator = jsonschema::validator_for(&schema(HANDLERS)).expect("a schema");
+        let graph: Value = toml::from_str(graph).expect("TOML");
+        validator.iter_errors(&graph).count()
+    }
+
+    #[test]
+    fn a_good_graph_fits() {
+        let good = r#"
+name = "good"
+[[edges]]
+chain = ["step", "b"]
+[[edges]]
+from = "b"
+to = "c"
+when = "true"
+[stages.step]
+with = { value = 3 }
+[stages.b]
+handler = "step"
+with = { does = "fail" }
+[stages.c]
+handler = "step"
+"#;
+        assert_eq!(errors(good), 0);
+    }
+
+    #[test]
+    fn unknown_keys_handlers_and_parameters_do_not() {
+        for bad in [
+            "name = \"g\"\nedgse = []",
+            "name = \"g\"\n[stages.b]\nhandler = \"stop\"",
+            "name = \"g\"\n[stages.b]\nhandler = \"step\"\nwith = { valeu = 3 }",
+            "name = \"g\"\n[stages.step]\nwith = { valeu = 3 }",
+            "name = \"g\"\n[[edges]]\nfrom = \"a\"",
+            "name = \"g\"\n[stages.Step]",
+        ] {
+            assert_ne!(errors(bad), 0, "{bad}");
+        }
+    }
+}

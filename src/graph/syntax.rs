@@ -1,0 +1,278 @@
+//! Reads the syntax tree of an expression: how deep it is, what it calls, and which paths it reads.
+
+use std::ops::Range;
+
+use cel::common::ast::{EntryExpr, Expr, LiteralValue};
+use cel::{IdedExpr, Program};
+
+/// Levels that an expression may be nested; evaluation recurses.
+const MAX_DEPTH: usize = 48;
+
+/// The functions of CEL's standard library; its macros are gone once an expression is parsed.
+pub(super) const FUNCTIONS: &[&str] = &[
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "dyn",
+    "int",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
+];
+
+/// The names of types: `type(x) == int` reads no variable `int`.
+const TYPES: &[&str] = &[
+    "bool",
+    "bytes",
+    "double",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "type",
+    "uint",
+];
+
+/// A path that an expression reads: `stages.executor.status` is `["stages", "executor", "status"]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// The names, the variable first.
+    pub segments: Vec<String>,
+    /// Bytes of the expression that name the variable and what follows.
+    pub span: Range<usize>,
+}
+
+impl Path {
+    /// Gives the path with dots.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.segments.join(".")
+    }
+}
+
+/// Says whether an expression can be evaluated without exhausting the stack.
+pub(super) fn is_shallow(expression: &IdedExpr) -> bool {
+    is_within(expression, MAX_DEPTH)
+}
+
+fn is_within(expression: &IdedExpr, left: usize) -> bool {
+    left > 0
+        && children(expression)
+            .into_iter()
+            .all(|child| is_within(child, left - 1))
+}
+
+fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
+    match &expression.expr {
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+        Expr::Call(call) => call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .collect(),
+        Expr::Comprehension(over) => vec![
+            &over.iter_range,
+            &over.accu_init,
+            &over.loop_cond,
+            &over.loop_step,
+            &over.result,
+        ],
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Map(map) => map
+            .entries
+            .iter()
+            .flat_map(|e| entry_parts(&e.expr))
+            .collect(),
+        Expr::Struct(value) => value
+            .entries
+            .iter()
+            .flat_map(|e| entry_parts(&e.expr))
+            .collect(),
+        Expr::Select(select) => vec![&select.operand],
+    }
+}
+
+fn entry_parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
+    match entry {
+        EntryExpr::StructField(field) => vec![&field.value],
+        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+    }
+}
+
+/// Gives a function that CEL does not have. The names of operators have other characters than letters.
+pub(super) fn unknown_function(expression: &IdedExpr) -> Option<&str> {
+    let of_this = match &expression.expr {
+        Expr::Call(call) => Some(call.func_name.as_str()),
+        Expr::Unspecified
+        | Expr::Ident(_)
+        | Expr::Literal(_)
+        | Expr::Comprehension(_)
+        | Expr::List(_)
+        | Expr::Map(_)
+        | Expr::Struct(_)
+        | Expr::Select(_) => None,
+    };
+    let is_word = |name: &&str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    of_this
+        .filter(is_word)
+        .filter(|name| !FUNCTIONS.contains(name))
+        .or_else(|| children(expression).into_iter().find_map(unknown_function))
+}
+
+/// Names what an expression gives, where it is plainly no bool.
+pub(super) fn never_bool(expression: &IdedExpr) -> Option<&'static str> {
+    match &expression.expr {
+        Expr::Literal(literal) => match literal {
+            LiteralValue::Boolean(_) => None,
+            LiteralValue::Bytes(_) => Some("bytes"),
+            LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => {
+                Some("a number")
+            }
+            LiteralValue::Null => Some("null"),
+            LiteralValue::String(_) => Some("a string"),
+        },
+        Expr::List(_) => Some("a list"),
+        Expr::Map(_) | Expr::Struct(_) => Some("a map"),
+        Expr::Call(call) => match call.func_name.as_str() {
+            "_+_" | "_-_" | "_*_" | "_/_" | "_%_" | "-_" | "size" => Some("a number or a text"),
+            _ => None,
+        },
+        Expr::Unspecified | Expr::Ident(_) | Expr::Select(_) | Expr::Comprehension(_) => None,
+    }
+}
+
+/// Gives the paths that an expression reads, sorted, each once.
+pub(super) fn paths(program: &Program, expression: &str) -> Vec<Path> {
+    let mut paths = Vec::new();
+    let mut reader = PathReader {
+        program,
+        expression,
+        bound: Vec::new(),
+        paths: &mut paths,
+    };
+    reader.read(program.expression());
+    paths.sort_by(|a, b| (&a.segments, a.span.start).cmp(&(&b.segments, b.span.start)));
+    paths.dedup_by(|a, b| a.segments == b.segments);
+    paths
+}
+
+/// Collects the paths that an expression reads, without the variables that its own macros bind.
+struct PathReader<'a> {
+    program: &'a Program,
+    expression: &'a str,
+    bound: Vec<&'a str>,
+    paths: &'a mut Vec<Path>,
+}
+
+impl<'a> PathReader<'a> {
+    fn read(&mut self, expression: &'a IdedExpr) {
+        if let Some(segments) = segments(expression) {
+            let is_type = segments.len() == 1 && TYPES.contains(&segments[0]);
+            if !is_type && !self.bound.contains(&segments[0]) && !segments[0].starts_with('@') {
+                let span = self.span(expression, segments[0]);
+                self.paths.push(Path {
+                    segments: segments.into_iter().map(str::to_owned).collect(),
+                    span,
+                });
+            }
+            return;
+        }
+        if let Expr::Comprehension(over) = &expression.expr {
+            self.read(&over.iter_range);
+            self.read(&over.accu_init);
+            let outside = self.bound.len();
+            self.bound.push(&over.iter_var);
+            self.bound.extend(over.iter_var2.as_deref());
+            self.bound.push(&over.accu_var);
+            self.read(&over.loop_cond);
+            self.read(&over.loop_step);
+            self.read(&over.result);
+            self.bound.truncate(outside);
+            return;
+        }
+        for child in children(expression) {
+            self.read(child);
+        }
+    }
+
+    /// The parser gives the place of an operator or a dot; the variable begins at or before it.
+    fn span(&self, expression: &IdedExpr, variable: &str) -> Range<usize> {
+        let info = self.program.source_info();
+        let mut root = expression;
+        loop {
+            root = match &root.expr {
+                Expr::Select(select) => &select.operand,
+                Expr::Call(call) if !call.args.is_empty() => &call.args[0],
+                _ => break,
+            };
+        }
+        let characters = info
+            .offset_for(root.id)
+            .map_or(0, |(start, _)| start as usize);
+        let start = self
+            .expression
+            .char_indices()
+            .nth(characters)
+            .map_or(0, |(at, _)| at);
+        let start = if self.expression[start..].starts_with(variable) {
+            start
+        } else {
+            self.expression.find(variable).unwrap_or(0)
+        };
+        let end = self.expression[start..]
+            .find(|c: char| {
+                !(c.is_alphanumeric() || matches!(c, '_' | '.' | '[' | ']' | '\'' | '"' | '-'))
+            })
+            .map_or(self.expression.len(), |length| start + length);
+        start..end
+    }
+}
+
+/// Gives the path that an expression spells: identifiers, fields, and string literals in brackets.
+fn segments(expression: &IdedExpr) -> Option<Vec<&str>> {
+    match &expression.expr {
+        Expr::Ident(name) => Some(vec![name]),
+        Expr::Select(select) => {
+            let mut path = segments(&select.operand)?;
+            path.push(&select.field);
+            Some(path)
+        }
+        Expr::Call(call) if call.func_name == cel::common::ast::operators::INDEX => {
+            let [operand, key] = call.args.as_slice() else {
+                return None;
+            };
+            let Expr::Literal(LiteralValue::String(key)) = &key.expr else {
+                return None;
+            };
+            let mut path = segments(operand)?;
+            path.push(key.inner());
+            Some(path)
+        }
+        Expr::Call(_)
+        | Expr::Unspecified
+        | Expr::Comprehension(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Struct(_) => None,
+    }
+}
