@@ -2,11 +2,12 @@
 //!
 //! Modules in the order of a first reading.
 
-pub mod demo;
 pub mod error;
-pub mod graph;
-pub mod handlers;
-pub mod model;
-pub mod service;
 pub mod settings;
+pub mod graph;
+pub mod model;
 pub mod source;
+pub mod service;
+pub mod reconcile;
+pub mod handlers;
+pub mod demo;

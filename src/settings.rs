@@ -46,7 +46,7 @@ impl Settings {
         Ok(Self {
             home,
             graphs: variable("RELVEC_GRAPHS").map_or_else(|| "graphs".into(), PathBuf::from),
-            python: variable("RELVEC_PYTHON").unwrap_or_else(|| "python3".to_owned()),
+            python: python(),
             log: variable("RELVEC_LOG").unwrap_or_else(|| "warn".to_owned()),
         })
     }
@@ -68,6 +68,21 @@ impl Settings {
     pub fn store(&self) -> PathBuf {
         self.home.join("runs.db")
     }
+}
+
+/// Gives the Python that makes virtual environments: `RELVEC_PYTHON`, else `python3`.
+#[must_use]
+pub fn python() -> String {
+    variable("RELVEC_PYTHON").unwrap_or_else(|| "python3".to_owned())
+}
+
+/// Gives those of the named variables that are set, for a child process whose environment is otherwise empty.
+#[must_use]
+pub fn inherited(names: &[&'static str]) -> Vec<(&'static str, String)> {
+    names
+        .iter()
+        .filter_map(|name| variable(name).map(|value| (*name, value)))
+        .collect()
 }
 
 /// Gives an environment variable that a job names, if it is set and not empty.

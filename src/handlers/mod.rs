@@ -1,6 +1,26 @@
 //! The table of handlers. A new handler is its file and two lines here.
 
+pub mod collect_metadata;
+pub mod normalize_schema;
+pub mod analyzer;
+pub mod llm_advisor;
+pub mod code_generator;
+pub mod infra_generator;
+pub mod executor;
+pub mod run_validation;
+pub mod gate_review;
+
 use crate::graph::handler::HandlerType;
 
 /// Every handler, in the order of the default graph.
-pub static HANDLERS: &[HandlerType] = &[];
+pub static HANDLERS: &[HandlerType] = &[
+    HandlerType::of::<collect_metadata::CollectMetadata>(),
+    HandlerType::of::<normalize_schema::NormalizeSchema>(),
+    HandlerType::of::<analyzer::Analyzer>(),
+    HandlerType::of::<llm_advisor::LlmAdvisor>(),
+    HandlerType::of::<code_generator::CodeGenerator>(),
+    HandlerType::of::<infra_generator::InfraGenerator>(),
+    HandlerType::of::<executor::Executor>(),
+    HandlerType::of::<run_validation::RunValidation>(),
+    HandlerType::of::<gate_review::GateReview>(),
+];

@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::job::Runtime;
-use super::plan::EmbeddingPlan;
+use super::plan::{EmbeddingPlan, MigrationPlan};
 use crate::graph::event::Artifact;
 use crate::graph::output::{Kind, Output};
 
 /// What `code_generator` writes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratedCode {
     /// What is generated beside the script.
@@ -20,6 +20,8 @@ pub struct GeneratedCode {
     pub entities: Vec<String>,
     /// The files, `migrate.py` first.
     pub files: Vec<Artifact>,
+    /// The plan after the advice: exactly what the plan block and `plan.json` hold.
+    pub plan: MigrationPlan,
 }
 
 impl Output for GeneratedCode {

@@ -206,6 +206,6 @@ pub struct LlmSpec {
     pub model: Option<String>,
     /// Where; the provider's own address if absent.
     pub base_url: Option<String>,
-    /// The environment variable that holds the key; `GOOGLE_API_KEY` if absent.
+    /// The environment variable that holds the key; `GOOGLE_API_KEY` if this and `base_url` are absent.
     pub api_key_env: Option<String>,
 }

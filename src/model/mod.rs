@@ -7,5 +7,6 @@ pub mod generated;
 pub mod job;
 pub mod metadata;
 pub mod plan;
+pub mod run;
 pub mod schema_context;
 pub mod validation;

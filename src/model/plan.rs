@@ -6,10 +6,13 @@
 //!
 //! 1. The database casts every value to text: `CAST(c AS TEXT)` in SQLite, `c::text` in PostgreSQL with
 //!    `datestyle = 'ISO, YMD'`, `timezone = 'UTC'`, `intervalstyle = 'iso_8601'`, `extra_float_digits = 1` and `bytea_output = 'hex'`.
+//!    SQLite's versions round differently, so a value of a field or of the metadata that is stored as REAL is the shortest decimal
+//!    that reads back as the same number, as Python's `repr` writes it.
 //! 2. Blank means NULL, or nothing left after trimming tab, line feed, vertical tab, form feed, carriage return and space.
 //! 3. Sections in plan order. A field section gives the line `label: value` with the value trimmed, or nothing if it is
 //!    blank. A children section gives the line `label:` and a line `- a | b` a child row, in the order of the child's
-//!    key, with the row's values that are not blank, trimmed; a row with none gives no line; no rows give no lines at all.
+//!    key (texts by their bytes), with the row's values that are not blank, trimmed; a row with none gives no line; no
+//!    rows give no lines at all.
 //! 4. The lines are joined with a line feed. A document without a line is empty: it is counted and not embedded.
 //! 5. Chunks are consecutive pieces of the document; put together they are the document again, to the byte.
 //!

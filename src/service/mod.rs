@@ -1,1 +1,21 @@
 //! The outside world: a small trait and its real implementation each.
+//!
+//! 1. [`process`]: child processes in groups of their own; [`redact`] keeps secrets out of what they say.
+//! 2. [`lock`]: one process at a time.
+//! 3. [`python`]: virtual environments.
+//! 4. [`embedded`]: the target that relvec starts itself.
+//! 5. [`hashed`]: relvec's own embeddings; [`endpoint`]: their server as a child process.
+//! 6. [`http`]: the one HTTP client; [`llm`]: a language model.
+//! 7. [`target`]: what a target holds; [`search`]: what is near to a query in it.
+
+pub mod process;
+pub mod redact;
+pub mod lock;
+pub mod python;
+pub mod embedded;
+pub mod hashed;
+pub mod endpoint;
+pub mod http;
+pub mod llm;
+pub mod target;
+pub mod search;

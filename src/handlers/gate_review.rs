@@ -1,0 +1,237 @@
+//! `gate_review`: parks the run until a person decides.
+
+use crate::graph::context::Context;
+use crate::graph::event::Question;
+use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
+use crate::model::execution::ExecutionReport;
+use crate::model::gate::GateDecision;
+use crate::model::plan::MigrationPlan;
+use crate::model::validation::{ValidationReport, Verdict};
+
+/// The id of the question that the gate asks.
+pub const ACCEPT: &str = "accept";
+const APPROVE: &str = "approve";
+const REJECT: &str = "reject";
+
+/// Asks a person whether the run counts as done.
+#[derive(Debug)]
+pub struct GateReview;
+
+impl NodeHandler for GateReview {
+    const NAME: &'static str = "gate_review";
+    const SUMMARY: &'static str = "parks the run with its open questions until a person decides";
+    type Params = NoParams;
+    type Input = (
+        Option<MigrationPlan>,
+        Option<ExecutionReport>,
+        Option<ValidationReport>,
+    );
+    type Output = GateDecision;
+
+    fn new(_: NoParams) -> Result<Self, ParamError> {
+        Ok(Self)
+    }
+
+    async fn run(&self, input: Self::Input, ctx: &Context) -> Result<GateDecision, HandlerError> {
+        let (plan, execution, validation) = input;
+        let happened = what_happened(plan.as_ref(), execution.as_ref(), validation.as_ref());
+        ctx.ask(Question {
+            id: ACCEPT.to_owned(),
+            stage: String::new(),
+            text: format!("{happened}. Accept the run as it is?"),
+            choices: vec![APPROVE.to_owned(), REJECT.to_owned()],
+            default: None,
+            blocking: true,
+        });
+        let Some(answer) = ctx.answer(ACCEPT) else {
+            return Err(HandlerError::parked(format!(
+                "{happened}; answer `{ACCEPT}` with `{APPROVE}` or `{REJECT}`"
+            )));
+        };
+        match answer.choice.as_str() {
+            APPROVE => Ok(GateDecision {
+                approved: true,
+                by: answer.by.clone(),
+                at: answer.at.clone(),
+            }),
+            REJECT => Err(HandlerError::permanent(format!(
+                "rejected by {}",
+                answer.by
+            ))),
+            other => Err(HandlerError::parked(format!(
+                "`{other}` is no answer to `{ACCEPT}`; answer `{APPROVE}` or `{REJECT}`"
+            ))),
+        }
+    }
+}
+
+/// Says in one sentence why a person is asked. What happened last says most.
+fn what_happened(
+    plan: Option<&MigrationPlan>,
+    execution: Option<&ExecutionReport>,
+    validation: Option<&ValidationReport>,
+) -> String {
+    if let Some(validation) = validation {
+        let result = match validation.verdict {
+            Verdict::Validated => "validated",
+            Verdict::Mismatched => "mismatched",
+            Verdict::Unverified => "unverified",
+        };
+        return format!("The result is {result}: {}", trimmed(&validation.reason));
+    }
+    if let Some(execution) = execution {
+        return match (execution.exit_code, execution.error_lines.last()) {
+            (Some(0) | None, _) if execution.simulated => {
+                "The execution was simulated: nothing was written".to_owned()
+            }
+            (Some(0), _) => {
+                "The script ran and nothing was validated: a review comes first".to_owned()
+            }
+            (Some(3), _) => "The script ran, and left rows in quarantine".to_owned(),
+            (_, Some(line)) => format!("The executor failed: {}", trimmed(line)),
+            (Some(code), None) => format!("The executor failed: exit code {code}"),
+            (None, None) => "The executor failed before the script ended".to_owned(),
+        };
+    }
+    match plan {
+        Some(plan) => {
+            let entities = match plan.entities.len() {
+                1 => "1 entity".to_owned(),
+                more => format!("{more} entities"),
+            };
+            format!("The plan has {entities}, and no execution came to its end: nothing is proven")
+        }
+        None => "Nothing was planned or executed".to_owned(),
+    }
+}
+
+/// The sentence gets its own full stop.
+fn trimmed(text: &str) -> &str {
+    text.trim().trim_end_matches('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio_util::sync::CancellationToken;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::graph::context::{Answer, RunEnvironment, Secrets};
+    use crate::graph::handler::FailureKind;
+    use crate::model::execution::ExecutionReport;
+    use crate::model::job::ExecutionMode;
+
+    fn context(choice: Option<&str>) -> Context {
+        let answer = choice.map(|choice| Answer {
+            choice: choice.to_owned(),
+            by: "ada".to_owned(),
+            at: "2026-01-01T00:00:00Z".to_owned(),
+        });
+        let run = RunEnvironment {
+            run_id: Uuid::nil(),
+            secrets: Secrets::default(),
+            answers: answer
+                .map(|answer| (ACCEPT.to_owned(), answer))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
+            artifacts: PathBuf::from("not-used"),
+            cache: PathBuf::from("not-used"),
+            cancel: CancellationToken::new(),
+        };
+        // Nobody reads what the gate says here.
+        let (events, _) = unbounded_channel();
+        let questions = Arc::new(Mutex::new(Vec::new()));
+        let cancel = CancellationToken::new();
+        Context::new(
+            "gate_review".into(),
+            1,
+            None,
+            cancel,
+            Arc::new(run),
+            questions,
+            events,
+        )
+    }
+
+    fn unverified() -> ValidationReport {
+        ValidationReport {
+            verdict: Verdict::Unverified,
+            reason: "the execution was simulated.".to_owned(),
+            loss_percentage: None,
+            source_read_at: None,
+            checks: Vec::new(),
+            entities: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn parks_and_asks_until_there_is_an_answer() {
+        let ctx = context(None);
+        let input = (None, None, Some(unverified()));
+        let error = GateReview.run(input, &ctx).await.expect_err("no answer");
+        assert_eq!(error.kind, FailureKind::Parked);
+        let question = &ctx.questions()[0];
+        assert_eq!((question.id.as_str(), question.blocking), (ACCEPT, true));
+        assert_eq!(
+            question.text,
+            "The result is unverified: the execution was simulated. Accept the run as it is?"
+        );
+    }
+
+    #[tokio::test]
+    async fn approves_rejects_and_goes_on_waiting() {
+        let approved = GateReview
+            .run((None, None, None), &context(Some(APPROVE)))
+            .await;
+        assert_eq!(approved.expect("a decision").by, "ada");
+        let rejected = GateReview
+            .run((None, None, None), &context(Some(REJECT)))
+            .await;
+        let rejected = rejected.expect_err("a rejection");
+        assert_eq!(
+            (rejected.kind, rejected.message.as_str()),
+            (FailureKind::Permanent, "rejected by ada")
+        );
+        let other = GateReview
+            .run((None, None, None), &context(Some("perhaps")))
+            .await;
+        assert_eq!(other.expect_err("no choice").kind, FailureKind::Parked);
+    }
+
+    #[test]
+    fn says_what_the_executor_did() {
+        let report = |exit_code, simulated, line: Option<&str>| ExecutionReport {
+            mode: ExecutionMode::Process,
+            simulated,
+            exit_code,
+            migration: None,
+            error_lines: line.map(str::to_owned).into_iter().collect(),
+            seconds: 1.0,
+        };
+        for (report, says) in [
+            (
+                report(Some(1), false, Some("no such table: orders")),
+                "The executor failed: no such table: orders",
+            ),
+            (
+                report(Some(4), false, None),
+                "The executor failed: exit code 4",
+            ),
+            (
+                report(Some(3), false, None),
+                "The script ran, and left rows in quarantine",
+            ),
+            (
+                report(None, true, None),
+                "The execution was simulated: nothing was written",
+            ),
+        ] {
+            assert_eq!(what_happened(None, Some(&report), None), says);
+        }
+    }
+}

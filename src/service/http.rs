@@ -1,0 +1,26 @@
+//! The HTTP client.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Gives a client that follows no redirect, so that a key is only ever sent where the job says.
+///
+/// Where `local` is set, the environment's proxies are left out: they are for other machines.
+///
+/// # Errors
+/// The system's TLS cannot be set up.
+pub fn client(timeout: Duration, local: bool) -> Result<reqwest::Client> {
+    // It fails where another part of the program was first, and then that provider is the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut client = reqwest::Client::builder()
+        .timeout(timeout)
+        .connect_timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none());
+    if local {
+        client = client.no_proxy();
+    }
+    client.build().map_err(|error| {
+        Error::new(ErrorKind::Internal, "the HTTP client cannot be made").because(error)
+    })
+}

@@ -1,0 +1,421 @@
+//! What a target holds: PostgreSQL with pgvector, read for the validator and for searches. Nothing here writes.
+//!
+//! 1. [`resolve`] finds the target's address; [`check`] says early what would stop the migration.
+//! 2. [`Target::open`] reads at one instant: [`Target::facts`], [`Target::documents`], [`Target::quarantined`].
+
+use std::collections::BTreeSet;
+
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _};
+use uuid::Uuid;
+
+use super::embedded::Embedded;
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::context::Context;
+use crate::graph::event::LogLevel;
+use crate::graph::handler::HandlerError;
+use crate::model::job::{JobInput, secret};
+use crate::model::plan::{EntityPlan, TargetPlan};
+use crate::settings;
+use crate::source::ConnectionUrl;
+
+/// Gives the target's connection string; starts the embedded target where the job uses it.
+///
+/// # Errors
+/// The run has no target URL, or the embedded target cannot be started.
+pub async fn resolve(job: &JobInput, ctx: &Context) -> Result<SecretString, HandlerError> {
+    if job.target.is_embedded() {
+        let log = |line: &str| ctx.log(LogLevel::Info, line);
+        let target = Embedded::ensure(ctx.cache(), &settings::python(), &log).await?;
+        return Ok(target.url);
+    }
+    ctx.need_secret(secret::TARGET_URL).cloned()
+}
+
+/// Checks that the target can be reached and has pgvector.
+///
+/// # Errors
+/// Unreachable, a refused user or password, an unknown database, or no pgvector: each with the next step.
+pub async fn check(url: &SecretString) -> Result<()> {
+    let url = ConnectionUrl::parse(url.expose_secret())?;
+    let mut connection = connect(&url).await?;
+    let available: Option<i32> =
+        sqlx::query_scalar("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
+            .fetch_optional(&mut connection)
+            .await
+            .map_err(|error| unreadable(&url, &error))?;
+    available.map(|_| ()).ok_or_else(|| without_pgvector(&url))
+}
+
+/// What the target's catalogue says about the planned table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFacts {
+    /// The type of its column `embedding`, as `vector` or `halfvec`.
+    pub vector_type: String,
+    /// The numbers a vector that the type asks for; negative where it takes any.
+    pub dimensions: i32,
+    /// The name of a valid HNSW index on `embedding` for the cosine distance.
+    pub index: Option<String>,
+    /// Entities in the table, sorted.
+    pub entities: Vec<String>,
+}
+
+/// A row of the target table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetChunk {
+    /// Its id.
+    pub id: Uuid,
+    /// Its number in the document, counted from 0.
+    pub chunk: i32,
+    /// Its text.
+    pub content: String,
+    /// Its content hash, in lower-case hexadecimal.
+    pub content_hash: String,
+    /// The metadata values as text, in plan order.
+    pub metadata: Vec<Option<String>>,
+    /// Whether the metadata has exactly the planned names.
+    pub metadata_names: bool,
+    /// The model that made its vector.
+    pub model: String,
+    /// Numbers of its vector; absent without a vector.
+    pub dimensions: Option<i32>,
+    /// The norm of its vector; not finite where a number is not.
+    pub norm: Option<f64>,
+    /// The vector itself, where it was asked for.
+    pub vector: Option<Vec<f32>>,
+}
+
+/// The rows of the target table with one key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetDocument {
+    /// The key's values in key order; absent where `source_key` does not have exactly the key's columns as texts.
+    pub key: Option<Vec<String>>,
+    /// Its rows, by number and id.
+    pub chunks: Vec<TargetChunk>,
+}
+
+/// A target at one instant.
+pub struct Target {
+    url: ConnectionUrl,
+    connection: PgConnection,
+    table: String,
+    quarantine: String,
+    plan: TargetPlan,
+    /// The quoted schema of pgvector.
+    vector: String,
+}
+
+impl Target {
+    /// Opens a view of the target at one instant.
+    ///
+    /// # Errors
+    /// As [`check`]; and pgvector is there but not enabled.
+    pub async fn open(url: &SecretString, plan: &TargetPlan) -> Result<Self> {
+        let url = ConnectionUrl::parse(url.expose_secret())?;
+        let mut connection = connect(&url).await?;
+        let wrong = |error| unreadable(&url, &error);
+        connection
+            .execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = 0")
+            .await
+            .map_err(wrong)?;
+        let schema: Option<String> = sqlx::query_scalar(
+            "SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'",
+        )
+        .fetch_optional(&mut connection)
+        .await
+        .map_err(wrong)?;
+        let schema = schema.ok_or_else(|| without_pgvector(&url))?;
+        Ok(Self {
+            table: qualified(plan, ""),
+            quarantine: qualified(plan, "_quarantine"),
+            plan: plan.clone(),
+            vector: quoted(&schema),
+            url,
+            connection,
+        })
+    }
+
+    /// Gives what the catalogue says about the planned table, nothing if there is none.
+    ///
+    /// # Errors
+    /// The target cannot be read.
+    pub async fn facts(&mut self) -> Result<Option<TableFacts>> {
+        let row = sqlx::query(include_str!("target/table.sql"))
+            .bind(&self.plan.schema)
+            .bind(&self.plan.table)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|error| unreadable(&self.url, &error))?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let sql = format!("SELECT DISTINCT entity FROM {} ORDER BY 1", self.table);
+        let entities: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| unreadable(&self.url, &error))?;
+        let wrong = |error| unreadable(&self.url, &error);
+        Ok(Some(TableFacts {
+            vector_type: row.try_get(0).map_err(wrong)?,
+            dimensions: row.try_get(1).map_err(wrong)?,
+            index: row.try_get(2).map_err(wrong)?,
+            entities,
+        }))
+    }
+
+    /// Gives the quoted name of the table.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Gives the quoted schema of pgvector.
+    #[must_use]
+    pub fn vector_schema(&self) -> &str {
+        &self.vector
+    }
+
+    /// Gives the connection, inside its read-only transaction.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    /// Gives the keys of an entity in the quarantine table; none if there is no such table.
+    ///
+    /// # Errors
+    /// The target cannot be read.
+    pub async fn quarantined(&mut self, entity: &EntityPlan) -> Result<BTreeSet<Vec<String>>> {
+        let exists: Option<i32> =
+            sqlx::query_scalar("SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = $2")
+                .bind(&self.plan.schema)
+                .bind(format!("{}_quarantine", self.plan.table))
+                .fetch_optional(&mut self.connection)
+                .await
+                .map_err(|error| unreadable(&self.url, &error))?;
+        if exists.is_none() {
+            return Ok(BTreeSet::new());
+        }
+        let sql = format!(
+            "SELECT ARRAY[{}] FROM {} WHERE entity = $1",
+            key_terms(entity).join(", "),
+            self.quarantine
+        );
+        let rows = bind_keys(sqlx::query(AssertSqlSafe(sql)).bind(&entity.name), entity)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| unreadable(&self.url, &error))?;
+        let keys = rows.iter().map(|row| {
+            let key: Vec<Option<String>> = row.try_get(0)?;
+            Ok(key.into_iter().collect::<Option<Vec<String>>>())
+        });
+        let keys: Result<BTreeSet<Option<Vec<String>>>, sqlx::Error> = keys.collect();
+        let keys = keys.map_err(|error| unreadable(&self.url, &error))?;
+        Ok(keys.into_iter().flatten().collect())
+    }
+
+    /// Gives the documents of an entity: first the rows whose key is malformed, then by key, byte by byte.
+    pub fn documents<'a>(
+        &'a mut self,
+        entity: &'a EntityPlan,
+        with_vectors: bool,
+    ) -> BoxStream<'a, Result<TargetDocument>> {
+        let names: Vec<String> = entity
+            .metadata
+            .iter()
+            .map(|field| field.name.clone())
+            .collect();
+        let sql = documents_sql(entity, &self.table, &self.vector, with_vectors);
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(&entity.name);
+        let query = bind_keys(query, entity).bind(names);
+        let url = &self.url;
+        let rows = query
+            .fetch(&mut self.connection)
+            .map_err(|error| unreadable(url, &error))
+            .and_then(move |row| {
+                std::future::ready(read(&row).map_err(|error| unreadable(url, &error)))
+            });
+        group(rows.boxed())
+    }
+}
+
+/// Puts the rows of one key together.
+fn group(
+    rows: BoxStream<'_, Result<(Option<Vec<String>>, TargetChunk)>>,
+) -> BoxStream<'_, Result<TargetDocument>> {
+    let state = (rows, None::<TargetDocument>);
+    stream::try_unfold(state, |(mut rows, mut open)| async move {
+        while let Some((key, chunk)) = rows.try_next().await? {
+            match &mut open {
+                Some(document) if key.is_some() && document.key == key => {
+                    document.chunks.push(chunk);
+                }
+                Some(_) | None => {
+                    let chunks = vec![chunk];
+                    if let Some(done) = open.replace(TargetDocument { key, chunks }) {
+                        return Ok(Some((done, (rows, open))));
+                    }
+                }
+            }
+        }
+        Ok(open.map(|done| (done, (rows, None))))
+    })
+    .boxed()
+}
+
+/// The key's values as texts; `$1` is the entity, the key columns' names follow.
+fn key_terms(entity: &EntityPlan) -> Vec<String> {
+    (0..entity.key.len())
+        .map(|index| format!("source_key ->> ${}::text", index + 2))
+        .collect()
+}
+
+fn documents_sql(entity: &EntityPlan, table: &str, vector: &str, with_vectors: bool) -> String {
+    let keys = key_terms(entity);
+    let fields = keys.len() + 2;
+    let rebuilt: Vec<String> = keys
+        .iter()
+        .enumerate()
+        .map(|(index, term)| format!("${}::text, {term}", index + 2))
+        .collect();
+    let filled: Vec<String> = keys
+        .iter()
+        .map(|term| format!("{term} IS NOT NULL"))
+        .collect();
+    let order: Vec<String> = keys
+        .iter()
+        .map(|term| format!("({term}) COLLATE \"C\""))
+        .collect();
+    let numbers = if with_vectors {
+        format!("embedding::{vector}.vector::real[]")
+    } else {
+        "NULL::real[]".to_owned()
+    };
+    format!(
+        "SELECT source_key = jsonb_build_object({rebuilt}) AND {filled} AS sound, ARRAY[{keys}] AS key, \
+         id, chunk, content, encode(content_hash, 'hex') AS hash, \
+         ARRAY(SELECT metadata ->> f.name FROM unnest(${fields}::text[]) WITH ORDINALITY AS f(name, n) ORDER BY f.n) AS fields, \
+         jsonb_typeof(metadata) = 'object' AND metadata ?& ${fields}::text[] AND \
+         (SELECT count(*) FROM jsonb_object_keys(CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata END)) = cardinality(${fields}::text[]) AS names, \
+         model, {vector}.vector_dims(embedding) AS dimensions, \
+         {vector}.vector_norm(embedding::{vector}.vector) AS norm, {numbers} AS numbers \
+         FROM {table} WHERE entity = $1 ORDER BY sound, {order}, chunk, id",
+        rebuilt = rebuilt.join(", "),
+        filled = filled.join(" AND "),
+        keys = keys.join(", "),
+        order = order.join(", "),
+    )
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn bind_keys<'q>(query: Query<'q>, entity: &'q EntityPlan) -> Query<'q> {
+    let names = entity.key.iter();
+    names.fold(query, |query, column| query.bind(&column.name))
+}
+
+fn read(row: &PgRow) -> Result<(Option<Vec<String>>, TargetChunk), sqlx::Error> {
+    let sound: Option<bool> = row.try_get("sound")?;
+    let key: Vec<Option<String>> = row.try_get("key")?;
+    let key = key.into_iter().collect::<Option<Vec<String>>>();
+    let names: Option<bool> = row.try_get("names")?;
+    let chunk = TargetChunk {
+        id: row.try_get("id")?,
+        chunk: row.try_get("chunk")?,
+        content: row.try_get("content")?,
+        content_hash: row.try_get("hash")?,
+        metadata: row.try_get("fields")?,
+        metadata_names: names.unwrap_or(false),
+        model: row.try_get("model")?,
+        dimensions: row.try_get("dimensions")?,
+        norm: row.try_get("norm")?,
+        vector: row.try_get("numbers")?,
+    };
+    Ok((key.filter(|_| sound == Some(true)), chunk))
+}
+
+async fn connect(url: &ConnectionUrl) -> Result<PgConnection> {
+    // sqlx would log statements that take long, and the validator's read everything.
+    let options = url.pg_options()?.disable_statement_logging();
+    match tokio::time::timeout(url.connect_timeout(), options.connect()).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(unreachable(url, &error)),
+        Err(_) => Err(Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "the target {url} did not answer within {} s",
+                url.connect_timeout().as_secs()
+            ),
+        )
+        .hint("check host, port and firewall in `target.url`")),
+    }
+}
+
+/// sqlx's own text names its causes already, so it is kept as text: as a source they would be named twice.
+fn unreachable(url: &ConnectionUrl, error: &sqlx::Error) -> Error {
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code().map(std::borrow::Cow::into_owned));
+    match code.as_deref() {
+        Some("28P01" | "28000") => Error::new(
+            ErrorKind::Invalid,
+            format!("the target {url} refuses the user or the password"),
+        )
+        .hint("correct the user or the password in the job's target URL"),
+        Some("3D000") => Error::new(
+            ErrorKind::Invalid,
+            format!("the target {url} has no such database"),
+        )
+        .hint("create the database, or correct its name in the job's target URL"),
+        Some(_) | None => Error::new(
+            ErrorKind::Unavailable,
+            format!("the target {url} cannot be reached"),
+        )
+        .hint("check that PostgreSQL runs there, and host and port in the job's target URL")
+        .because(error.to_string()),
+    }
+}
+
+fn without_pgvector(url: &ConnectionUrl) -> Error {
+    Error::new(ErrorKind::Invalid, format!("the target {url} has no pgvector"))
+        .hint("install it on that server (Debian: apt-get install postgresql-NN-pgvector) and run CREATE EXTENSION vector")
+        .hint("or leave the target out of the job: relvec then starts its embedded one")
+}
+
+fn unreadable(url: &ConnectionUrl, error: &sqlx::Error) -> Error {
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code().map(std::borrow::Cow::into_owned));
+    match code.as_deref() {
+        Some("42P01" | "42703") => Error::new(
+            ErrorKind::Invalid,
+            format!("the table in the target {url} is not one that migrate.py made"),
+        )
+        .hint("choose another `target.table` in the job")
+        .because(error.to_string()),
+        Some("42501") => Error::new(
+            ErrorKind::Invalid,
+            format!("the user of the target {url} may not read the table"),
+        )
+        .hint("grant SELECT on the table and its `_quarantine` to that user")
+        .because(error.to_string()),
+        Some(_) | None => Error::new(
+            ErrorKind::Unavailable,
+            format!("the target {url} cannot be read"),
+        )
+        .because(error.to_string()),
+    }
+}
+
+fn qualified(plan: &TargetPlan, suffix: &str) -> String {
+    format!(
+        "{}.{}",
+        quoted(&plan.schema),
+        quoted(&format!("{}{suffix}", plan.table))
+    )
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

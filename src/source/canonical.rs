@@ -1,0 +1,154 @@
+//! The content hash and the id of a chunk, as the module doc of [`crate::model::plan`] defines them.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// Gives the content hash of a chunk: 64 lower-case hexadecimal digits.
+#[must_use]
+pub fn content_hash(chunk_text: &str, metadata: &[Option<String>]) -> String {
+    use std::fmt::Write as _;
+
+    let mut hasher = Sha256::new();
+    add(&mut hasher, Some(chunk_text));
+    for value in metadata {
+        add(&mut hasher, value.as_deref());
+    }
+    let mut hex = String::with_capacity(64);
+    for byte in hasher.finalize() {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// Gives the id of a chunk, counted from 0.
+#[must_use]
+pub fn chunk_id(entity: &str, key: &[String], chunk: u64) -> Uuid {
+    let mut hasher = Sha256::new();
+    add(&mut hasher, Some(entity));
+    for value in key {
+        add(&mut hasher, Some(value));
+    }
+    add(&mut hasher, Some(&chunk.to_string()));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize()[..16]);
+    Uuid::new_v8(bytes)
+}
+
+/// Gives the shortest decimal that reads back as the same number, as Python's `repr` writes it.
+#[must_use]
+pub fn real(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let scientific = format!("{number:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        return format!("{number:?}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
+/// Trims the six characters that the canonical document trims; nothing if nothing is left.
+#[must_use]
+pub fn trimmed(value: &str) -> Option<&str> {
+    let value = value.trim_matches(['\t', '\n', '\x0b', '\x0c', '\r', ' ']);
+    (!value.is_empty()).then_some(value)
+}
+
+fn add(hasher: &mut Sha256, value: Option<&str>) {
+    match value {
+        Some(text) => {
+            hasher.update(b"T");
+            hasher.update((text.len() as u64).to_be_bytes());
+            hasher.update(text.as_bytes());
+        }
+        None => hasher.update(b"N"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_and_ids_are_those_of_the_test_vectors() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/fixtures/canonical.json"))
+                .expect("JSON");
+        let texts = |value: &serde_json::Value| -> Vec<Option<String>> {
+            let values = value.as_array().expect("values").iter();
+            values
+                .map(|value| value.as_str().map(str::to_owned))
+                .collect()
+        };
+        let (hashes, ids) = (&vectors["hashes"], &vectors["ids"]);
+        for vector in hashes.as_array().expect("hashes") {
+            let hash = content_hash(
+                vector["text"].as_str().expect("text"),
+                &texts(&vector["metadata"]),
+            );
+            assert_eq!(hash, vector["sha256"]);
+        }
+        for vector in ids.as_array().expect("ids") {
+            let key: Vec<String> = texts(&vector["key"]).into_iter().flatten().collect();
+            let chunk = vector["chunk"].as_u64().expect("a number");
+            let id = chunk_id(vector["entity"].as_str().expect("a name"), &key, chunk);
+            assert_eq!(id.to_string(), vector["id"]);
+        }
+    }
+
+    #[test]
+    fn values_do_not_run_into_each_other() {
+        let some = |text: &str| Some(text.to_owned());
+        let hashes = [
+            content_hash("a", &[]),
+            content_hash("a", &[None]),
+            content_hash("a", &[some("")]),
+            content_hash("", &[some("a")]),
+            content_hash("x0", &[some("y")]),
+            content_hash("x", &[some("0y")]),
+        ];
+        for (index, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[index + 1..].contains(hash));
+        }
+    }
+
+    #[test]
+    fn ids_are_of_version_8() {
+        let id = chunk_id("orders", &["1".to_owned()], 0);
+        assert_eq!(id.get_version_num(), 8);
+        assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
+        assert_ne!(id, chunk_id("orders", &["1".to_owned()], 1));
+        assert_ne!(id, chunk_id("orders", &["10".to_owned()], 0));
+    }
+
+    #[test]
+    fn trims_ascii_blanks_only() {
+        assert_eq!(trimmed(" \t a b\r\n"), Some("a b"));
+        assert_eq!(trimmed("\u{a0}"), Some("\u{a0}"));
+        assert_eq!(trimmed(" \x0b\x0c "), None);
+    }
+
+    #[test]
+    fn a_real_is_written_as_python_writes_it() {
+        for (number, text) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (12.5, "12.5"),
+            (98.610_475_148_940_8, "98.6104751489408"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (1.5e300, "1.5e+300"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (-1.25e-7, "-1.25e-07"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(real(number), text);
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! The validator's own way from rows to documents: one statement an entity, so one snapshot and one pass.
+//!
+//! ```text
+//! root rows      (part 0: fields and metadata) ─┐
+//! child rows     (part 1, 2, …: their columns) ─┼─ UNION ALL, sorted by key text, part, order ─ assembled by key
+//! ```
+//!
+//! The database sorts, so memory does not grow with the rows, and no child is looked up for its root.
+
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+use super::canonical::trimmed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::metadata::{DataType, Dialect, TableRef};
+use crate::model::plan::{ColumnPair, EntityPlan, FieldSource, ParentJoin, PlanColumn, Section};
+
+/// A document as relvec itself makes it from the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceDocument {
+    /// The key's values as text, in key order.
+    pub key: Vec<String>,
+    /// The canonical text; empty if no section has a value.
+    pub content: String,
+    /// The metadata values as text, in plan order, exactly as the database casts them.
+    pub metadata: Vec<Option<String>>,
+}
+
+/// A result row as text: the part, the key, the values.
+pub(super) type Row = Vec<Option<String>>;
+
+/// Quotes an identifier; the same in SQLite and PostgreSQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Names a table in SQL.
+pub(super) fn table_sql(table: &TableRef) -> String {
+    match &table.schema {
+        Some(schema) => format!("{}.{}", quoted(schema), quoted(&table.name)),
+        None => quoted(&table.name),
+    }
+}
+
+/// Gives the number of text columns that the statement of an entity has.
+pub(super) fn width(entity: &EntityPlan) -> usize {
+    1 + entity.key.len() + values(entity)
+}
+
+/// Gives the statement that reads an entity.
+pub(super) fn statement(dialect: Dialect, entity: &EntityPlan) -> String {
+    let collation = match dialect {
+        Dialect::Sqlite => "BINARY",
+        Dialect::Postgres => "\"C\"",
+    };
+    let keys = entity.key.len();
+    let names = |prefix: &str, count: usize| -> Vec<String> {
+        (0..count)
+            .map(|index| format!("u.{prefix}{index}"))
+            .collect()
+    };
+    let mut columns = vec!["CAST(u.part AS TEXT)".to_owned()];
+    columns.extend(names("k", keys));
+    columns.extend(names("v", values(entity)));
+    let mut order: Vec<String> = names("k", keys)
+        .iter()
+        .map(|name| format!("{name} COLLATE {collation}"))
+        .collect();
+    order.extend(["u.part".to_owned(), "u.seq".to_owned()]);
+    let mut arms = vec![root_arm(dialect, entity)];
+    let children = entity.sections.iter().filter_map(Child::of);
+    for (index, child) in children.enumerate() {
+        arms.push(child.arm(dialect, entity, index + 1));
+    }
+    format!(
+        "SELECT {} FROM ({}) AS u ORDER BY {}",
+        columns.join(", "),
+        arms.join(" UNION ALL "),
+        order.join(", ")
+    )
+}
+
+fn values(entity: &EntityPlan) -> usize {
+    let children = entity.sections.iter().filter_map(Child::of);
+    children
+        .map(|child| child.columns.len())
+        .fold(root_sources(entity).len(), usize::max)
+}
+
+/// The values of a root row: fields in section order, then metadata.
+fn root_sources(entity: &EntityPlan) -> Vec<&FieldSource> {
+    let fields = entity.sections.iter().filter_map(|section| match section {
+        Section::Field { source, .. } => Some(source),
+        Section::Children { .. } => None,
+    });
+    fields
+        .chain(entity.metadata.iter().map(|field| &field.source))
+        .collect()
+}
+
+fn root_arm(dialect: Dialect, entity: &EntityPlan) -> String {
+    let sources = root_sources(entity);
+    let mut columns = vec!["0 AS part".to_owned(), "0 AS seq".to_owned()];
+    columns.extend(key_columns(entity));
+    let cast = match dialect {
+        Dialect::Sqlite => text_or_real,
+        Dialect::Postgres => as_text,
+    };
+    columns.extend(value_columns(&sources, values(entity), cast));
+    format!(
+        "SELECT {} FROM {} AS r{}",
+        columns.join(", "),
+        table_sql(&entity.root),
+        joins(&entity.parents)
+    )
+}
+
+fn key_columns(entity: &EntityPlan) -> Vec<String> {
+    let keys = entity.key.iter().enumerate();
+    keys.map(|(index, column)| format!("CAST(r.{} AS TEXT) AS k{index}", quoted(&column.name)))
+        .collect()
+}
+
+fn value_columns(
+    sources: &[&FieldSource],
+    width: usize,
+    cast: fn(&FieldSource) -> String,
+) -> Vec<String> {
+    (0..width)
+        .map(|index| match sources.get(index) {
+            Some(source) => format!("{} AS v{index}", cast(source)),
+            None => format!("CAST(NULL AS TEXT) AS v{index}"),
+        })
+        .collect()
+}
+
+fn as_text(source: &FieldSource) -> String {
+    format!(
+        "CAST({}.{} AS TEXT)",
+        quoted(&source.alias),
+        quoted(&source.column)
+    )
+}
+
+/// SQLite's versions round the 15th digit of a REAL differently, so the number itself is read: see `canonical::real`.
+fn text_or_real(source: &FieldSource) -> String {
+    let (alias, column) = (quoted(&source.alias), quoted(&source.column));
+    format!(
+        "CASE typeof({alias}.{column}) WHEN 'real' THEN {alias}.{column} ELSE {} END",
+        as_text(source)
+    )
+}
+
+fn joins(parents: &[ParentJoin]) -> String {
+    let join = |parent: &ParentJoin| {
+        format!(
+            "LEFT JOIN {} AS {} ON {}",
+            table_sql(&parent.table),
+            quoted(&parent.alias),
+            pairs(&parent.left, &parent.alias, &parent.on)
+        )
+    };
+    let joins: Vec<String> = std::iter::once(String::new())
+        .chain(parents.iter().map(join))
+        .collect();
+    joins.join(" ")
+}
+
+fn pairs(from: &str, to: &str, on: &[ColumnPair]) -> String {
+    let (from, to) = (quoted(from), quoted(to));
+    let equal = on
+        .iter()
+        .map(|pair| format!("{from}.{} = {to}.{}", quoted(&pair.from), quoted(&pair.to)));
+    equal.collect::<Vec<_>>().join(" AND ")
+}
+
+/// A children section, borrowed.
+struct Child<'a> {
+    table: &'a TableRef,
+    on: &'a [ColumnPair],
+    parents: &'a [ParentJoin],
+    columns: &'a [FieldSource],
+    order_by: &'a [PlanColumn],
+}
+
+impl<'a> Child<'a> {
+    fn of(section: &'a Section) -> Option<Self> {
+        match section {
+            Section::Field { .. } => None,
+            Section::Children {
+                label: _,
+                table,
+                on,
+                parents,
+                columns,
+                order_by,
+                reasons: _,
+            } => Some(Self {
+                table,
+                on,
+                parents,
+                columns,
+                order_by,
+            }),
+        }
+    }
+
+    fn arm(&self, dialect: Dialect, entity: &EntityPlan, part: usize) -> String {
+        let order: Vec<String> = self
+            .order_by
+            .iter()
+            .map(|column| child_order(dialect, column))
+            .collect();
+        let sources: Vec<&FieldSource> = self.columns.iter().collect();
+        let mut columns = vec![
+            format!("{part} AS part"),
+            format!("row_number() OVER (ORDER BY {}) AS seq", order.join(", ")),
+        ];
+        columns.extend(key_columns(entity));
+        columns.extend(value_columns(&sources, values(entity), as_text));
+        format!(
+            "SELECT {} FROM {} AS r JOIN {} AS c ON {}{}",
+            columns.join(", "),
+            table_sql(&entity.root),
+            table_sql(self.table),
+            pairs("c", "r", self.on),
+            joins(self.parents)
+        )
+    }
+}
+
+/// The order of child rows: texts by their bytes, everything else by its own order.
+fn child_order(dialect: Dialect, column: &PlanColumn) -> String {
+    let name = quoted(&column.name);
+    match dialect {
+        Dialect::Sqlite => format!("c.{name} COLLATE BINARY"),
+        Dialect::Postgres if column.data_type == DataType::Text => {
+            format!("CAST(c.{name} AS TEXT) COLLATE \"C\"")
+        }
+        Dialect::Postgres => format!("c.{name}"),
+    }
+}
+
+/// Puts documents together from rows sorted by key and part.
+pub(super) fn assemble<'a>(
+    entity: &'a EntityPlan,
+    rows: BoxStream<'a, Result<Row>>,
+) -> BoxStream<'a, Result<SourceDocument>> {
+    let state = Some((rows, None::<Draft<'a>>));
+    stream::try_unfold(state, move |state| async move {
+        let Some((mut rows, mut draft)) = state else {
+            return Ok(None);
+        };
+        while let Some(row) = rows.try_next().await? {
+            let row = PartRow::read(entity, row)?;
+            if row.part > 0 {
+                match &mut draft {
+                    Some(draft) if draft.key == row.key => draft.add_child(row),
+                    _ => return Err(mixed_up(entity)),
+                }
+                continue;
+            }
+            if draft.as_ref().is_some_and(|draft| draft.key == row.key) {
+                return Err(mixed_up(entity));
+            }
+            if let Some(done) = draft.replace(Draft::new(entity, row)) {
+                return Ok(Some((done.finish(), Some((rows, draft)))));
+            }
+        }
+        Ok(draft.map(|draft| (draft.finish(), None)))
+    })
+    .boxed()
+}
+
+fn mixed_up(entity: &EntityPlan) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!(
+            "two rows of `{}` have keys with the same text, so their documents cannot be told apart",
+            entity.root
+        ),
+    )
+    .hint("leave the table out with source.exclude, or give it a key of one type")
+}
+
+struct PartRow {
+    part: usize,
+    key: Vec<String>,
+    values: std::vec::IntoIter<Option<String>>,
+}
+
+impl PartRow {
+    fn read(entity: &EntityPlan, row: Row) -> Result<Self> {
+        let mut cells = row.into_iter();
+        let part = cells.next().flatten().and_then(|part| part.parse().ok());
+        let key: Option<Vec<String>> = cells.by_ref().take(entity.key.len()).collect();
+        let key = key.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("a row of `{}` has NULL in its key", entity.root),
+            )
+            .hint("give the row a key, or leave the table out with source.exclude")
+        })?;
+        let part = part
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a row came without its part number"))?;
+        Ok(Self {
+            part,
+            key,
+            values: cells,
+        })
+    }
+}
+
+/// A document in the making.
+struct Draft<'a> {
+    entity: &'a EntityPlan,
+    key: Vec<String>,
+    fields: Vec<Option<String>>,
+    metadata: Vec<Option<String>>,
+    /// The lines of each children section.
+    children: Vec<Vec<String>>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(entity: &'a EntityPlan, mut row: PartRow) -> Self {
+        let children = entity.sections.iter().filter_map(Child::of).count();
+        let fields = entity.sections.len() - children;
+        Self {
+            entity,
+            key: row.key,
+            fields: row.values.by_ref().take(fields).collect(),
+            metadata: row.values.take(entity.metadata.len()).collect(),
+            children: vec![Vec::new(); children],
+        }
+    }
+
+    fn add_child(&mut self, row: PartRow) {
+        let values: Vec<String> = row
+            .values
+            .flatten()
+            .filter_map(|value| trimmed(&value).map(str::to_owned))
+            .collect();
+        if let (false, Some(lines)) = (values.is_empty(), self.children.get_mut(row.part - 1)) {
+            lines.push(format!("- {}", values.join(" | ")));
+        }
+    }
+
+    fn finish(self) -> SourceDocument {
+        let mut lines = Vec::new();
+        let (mut fields, mut children) = (self.fields.into_iter(), self.children.into_iter());
+        for section in &self.entity.sections {
+            match section {
+                Section::Field { label, .. } => {
+                    let value = fields.next().flatten();
+                    if let Some(value) = value.as_deref().and_then(trimmed) {
+                        lines.push(format!("{label}: {value}"));
+                    }
+                }
+                Section::Children { label, .. } => {
+                    let rows = children.next().unwrap_or_default();
+                    if !rows.is_empty() {
+                        lines.push(format!("{label}:"));
+                        lines.extend(rows);
+                    }
+                }
+            }
+        }
+        SourceDocument {
+            key: self.key,
+            content: lines.join("\n"),
+            metadata: self.metadata,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn text(value: &Value) -> Option<String> {
+        value.as_str().map(str::to_owned)
+    }
+
+    /// The plan and the result rows of a case of the test vectors.
+    fn case(sections: &[Value]) -> (EntityPlan, Vec<Row>) {
+        let source = |index: usize| json!({"alias": "r", "column": format!("c{index}"), "data_type": "text"});
+        let (mut planned, mut root, mut children) = (Vec::new(), Vec::new(), Vec::new());
+        let mut part = 0;
+        for section in sections {
+            let label = &section["label"];
+            if section["section"] == "field" {
+                root.push(text(&section["value"]));
+                planned.push(
+                    json!({"section": "field", "label": label, "source": source(0),
+                                    "score": 1.0, "reasons": []}),
+                );
+                continue;
+            }
+            part += 1;
+            let rows = section["rows"].as_array().expect("rows");
+            let columns = rows.iter().filter_map(Value::as_array).map(Vec::len).max();
+            let columns: Vec<Value> = (0..columns.unwrap_or(1)).map(source).collect();
+            planned.push(
+                json!({"section": "children", "label": label, "columns": columns,
+                                "table": {"schema": null, "name": "c"}, "on": [], "parents": [],
+                                "order_by": [], "reasons": []}),
+            );
+            for row in rows.iter().filter_map(Value::as_array) {
+                let mut cells = vec![Some(part.to_string()), Some("k".to_owned())];
+                cells.extend(row.iter().map(text));
+                children.push(cells);
+            }
+        }
+        let entity = json!({"name": "e", "root": {"schema": null, "name": "t"}, "row_count": 1,
+                            "key": [{"name": "id", "data_type": "text"}], "parents": [],
+                            "sections": planned, "metadata": [], "reasons": []});
+        let mut rows = vec![[vec![Some("0".to_owned()), Some("k".to_owned())], root].concat()];
+        rows.extend(children);
+        (serde_json::from_value(entity).expect("a plan"), rows)
+    }
+
+    async fn assembled(entity: &EntityPlan, rows: Vec<Row>) -> Result<Vec<SourceDocument>> {
+        let rows = stream::iter(rows.into_iter().map(Ok)).boxed();
+        assemble(entity, rows).try_collect().await
+    }
+
+    #[tokio::test]
+    async fn documents_are_those_of_the_test_vectors() {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../tests/fixtures/canonical.json"))
+                .expect("JSON");
+        let cases = vectors["documents"].as_array().expect("documents");
+        assert!(cases.len() >= 10);
+        for vector in cases {
+            let (entity, rows) = case(vector["sections"].as_array().expect("sections"));
+            let documents = assembled(&entity, rows).await.expect("a document");
+            let content: Vec<&str> = documents.iter().map(|d| d.content.as_str()).collect();
+            assert_eq!(
+                content,
+                [vector["document"].as_str().expect("text")],
+                "{}",
+                vector["case"]
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_that_cannot_be_told_apart_are_an_error() {
+        let (entity, rows) = case(&[json!({"section": "field", "label": "a", "value": "b"})]);
+        let twice = [rows.clone(), rows.clone()].concat();
+        assert!(assembled(&entity, twice).await.is_err());
+        let null = vec![vec![Some("0".to_owned()), None, Some("b".to_owned())]];
+        let error = assembled(&entity, null).await.expect_err("no key");
+        assert!(error.to_string().contains("NULL in its key"));
+        assert_eq!(assembled(&entity, rows).await.expect("one").len(), 1);
+    }
+}

@@ -1,0 +1,251 @@
+//! SQLite: a file opened read-only, seen at one instant. [`reader`] reads the catalogue and the samples.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row as _, TypeInfo as _, ValueRef as _};
+
+use super::canonical;
+use super::documents::{self, SourceDocument};
+use super::{Collected, ConnectionUrl, Selection, Snapshot, SourceDriver};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::metadata::{Dialect, RawMetadata};
+use crate::model::plan::EntityPlan;
+
+mod reader;
+
+use reader::Reader;
+
+/// Longest time that one reading of the catalogue may take.
+const COLLECT_TIMEOUT: Duration = Duration::from_mins(4);
+const INSTANT: &str = "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
+
+/// A SQLite file.
+struct Sqlite {
+    path: PathBuf,
+    database: String,
+}
+
+/// Gives the driver of a SQLite file.
+///
+/// # Errors
+/// The file is missing, is no regular file, or is not a SQLite database.
+pub fn open(url: &ConnectionUrl) -> Result<Box<dyn SourceDriver>> {
+    let path = url.sqlite_path()?;
+    check_file(path)?;
+    let path = std::path::absolute(path).map_err(|error| unreadable(path).because(error))?;
+    Ok(Box::new(Sqlite {
+        path,
+        database: url.database(),
+    }))
+}
+
+fn check_file(path: &Path) -> Result<()> {
+    let shown = path.display();
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Error::new(ErrorKind::NotFound, format!("there is no file {shown}"))
+                .hint("check the path after `sqlite:`; a relative one starts at the current folder")
+        } else {
+            unreadable(path).because(error)
+        }
+    })?;
+    let what = if metadata.is_dir() {
+        Some("a folder")
+    } else if metadata.is_file() {
+        None
+    } else {
+        Some("a pipe or a device")
+    };
+    if let Some(what) = what {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("{shown} is {what}, not a SQLite file"),
+        )
+        .hint("give the path of a regular file after `sqlite:`"));
+    }
+    let mut head = Vec::with_capacity(16);
+    std::fs::File::open(path)
+        .and_then(|file| file.take(16).read_to_end(&mut head))
+        .map_err(|error| unreadable(path).because(error))?;
+    if head.is_empty() || head == b"SQLite format 3\0" {
+        Ok(())
+    } else {
+        Err(not_a_database(path))
+    }
+}
+
+fn unreadable(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!("cannot read {}", path.display()),
+    )
+    .hint("check the file's permissions")
+}
+
+fn not_a_database(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!("{} is not a SQLite database", path.display()),
+    )
+    .hint("give the path of a SQLite 3 file; an encrypted one cannot be read")
+}
+
+impl Sqlite {
+    async fn connect(&self) -> Result<SqliteConnection> {
+        let options = SqliteConnectOptions::new()
+            .filename(&self.path)
+            .read_only(true)
+            .busy_timeout(Duration::from_secs(10))
+            .disable_statement_logging();
+        let mut connection = options
+            .connect()
+            .await
+            .map_err(|error| self.failed(error))?;
+        // The first read takes the snapshot; `BEGIN` alone does not.
+        for sql in [
+            "PRAGMA query_only = ON",
+            "PRAGMA trusted_schema = OFF",
+            "BEGIN",
+            "SELECT count(*) FROM sqlite_schema",
+        ] {
+            sqlx::query(sql)
+                .execute(&mut connection)
+                .await
+                .map_err(|error| self.failed(error))?;
+        }
+        Ok(connection)
+    }
+
+    fn failed(&self, error: sqlx::Error) -> Error {
+        failed(&self.path, error)
+    }
+
+    async fn collect(&self, selection: &Selection) -> Result<Collected> {
+        let mut connection = self.connect().await?;
+        let deadline = Instant::now() + COLLECT_TIMEOUT;
+        connection
+            .lock_handle()
+            .await
+            .map_err(|error| self.failed(error))?
+            .set_progress_handler(10_000, move || Instant::now() < deadline);
+        let mut reader = Reader {
+            connection,
+            path: &self.path,
+            notes: Vec::new(),
+        };
+        let mut tables = reader.catalogue(selection).await?;
+        for table in &mut tables {
+            reader.fill(table, selection.sample_rows).await?;
+        }
+        Ok(Collected {
+            metadata: RawMetadata {
+                dialect: Dialect::Sqlite,
+                database: self.database.clone(),
+                server_version: reader.scalar("SELECT sqlite_version()").await?,
+                read_at: reader.scalar(INSTANT).await?,
+                tables,
+            },
+            notes: reader.notes,
+        })
+    }
+}
+
+fn failed(path: &Path, error: sqlx::Error) -> Error {
+    let shown = path.display();
+    let code = match &error {
+        sqlx::Error::Database(database) => database
+            .code()
+            .and_then(|code| code.parse::<i32>().ok())
+            .map(|code| code & 0xff),
+        _ => None,
+    };
+    match code {
+        Some(5 | 6) => Error::new(
+            ErrorKind::Unavailable,
+            format!("{shown} is locked by another program"),
+        )
+        .hint("wait until its writer is done, and try again"),
+        Some(9) => Error::new(
+            ErrorKind::Unavailable,
+            format!("reading {shown} took longer than it may"),
+        )
+        .hint("lower source.sample_rows, or leave large views out with source.exclude"),
+        Some(11) => Error::new(ErrorKind::Invalid, format!("{shown} is damaged"))
+            .because(error)
+            .hint("run `PRAGMA integrity_check` on it, and restore it from a copy"),
+        Some(14) => unreadable(path).because(error),
+        Some(26) => not_a_database(path),
+        _ => Error::new(ErrorKind::Invalid, format!("cannot read {shown}")).because(error),
+    }
+}
+
+impl SourceDriver for Sqlite {
+    fn collect<'a>(&'a self, selection: &'a Selection) -> BoxFuture<'a, Result<Collected>> {
+        Box::pin(self.collect(selection))
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>>> {
+        Box::pin(async {
+            let mut connection = self.connect().await?;
+            let read_at = sqlx::query_scalar(INSTANT)
+                .fetch_one(&mut connection)
+                .await
+                .map_err(|error| self.failed(error))?;
+            Ok(Box::new(SqliteSnapshot {
+                connection,
+                path: self.path.clone(),
+                read_at,
+            }) as Box<dyn Snapshot>)
+        })
+    }
+}
+
+struct SqliteSnapshot {
+    connection: SqliteConnection,
+    path: PathBuf,
+    read_at: String,
+}
+
+impl Snapshot for SqliteSnapshot {
+    fn read_at(&self) -> &str {
+        &self.read_at
+    }
+
+    fn documents<'a>(
+        &'a mut self,
+        entity: &'a EntityPlan,
+    ) -> BoxStream<'a, Result<SourceDocument>> {
+        let width = documents::width(entity);
+        let path = &self.path;
+        let sql = documents::statement(Dialect::Sqlite, entity);
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .fetch(&mut self.connection)
+            .map_err(|error| failed(path, error))
+            .and_then(move |row| async move {
+                (0..width)
+                    .map(|index| cell(&row, index).map_err(|error| failed(path, error)))
+                    .collect()
+            });
+        documents::assemble(entity, rows.boxed())
+    }
+}
+
+/// Reads a text cell as bytes, because SQLite does not promise UTF-8.
+fn bytes(row: &SqliteRow, index: usize) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    row.try_get_unchecked::<Option<Vec<u8>>, _>(index)
+}
+
+fn cell(row: &SqliteRow, index: usize) -> Result<Option<String>, sqlx::Error> {
+    if row.try_get_raw(index)?.type_info().name() == "REAL" {
+        return Ok(Some(canonical::real(row.try_get_unchecked(index)?)));
+    }
+    Ok(bytes(row, index)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,12 @@
+
+# The plan: data only. Everything that comes from a database or from a person stands between these quotes.
+PLAN_JSON = r'''{{ plan }}'''  # fmt: skip
+PLAN: dict[str, Any] = json.loads(PLAN_JSON)
+
+PAGE = 4096  # most root rows that are read and compared with the target at once
+PAGE_BYTES = 8 * 1024 * 1024  # where a page ends earlier
+REQUEST_BYTES = 8 * 1024 * 1024  # most bytes of text in one request
+REFUSALS_IN_A_ROW = 100  # single texts; then the API is at fault and not the texts
+VECTOR_LIMIT, HNSW_LIMIT, TYPE_LIMIT = 2000, 4000, 16000  # dimensions: vector's index, halfvec's index, halfvec
+LOCK_SECONDS = 10.0  # a killed run's connection needs a moment to let go of the lock
+ESTIMATE_BYTES_A_TOKEN = 4

@@ -1,0 +1,97 @@
+
+
+# ---- Queries --------------------------------------------------------------------------------------------------------
+
+
+def as_text(alias: str, column: str) -> str:
+    """Lets the database turn a value into text, so that every reader sees the same text."""
+    return f"CAST({alias}.{quoted(column)} AS TEXT)"
+
+
+def own_order(alias: str, column: dict[str, Any]) -> str:
+    """Gives the term of the column's own order."""
+    return f"{alias}.{quoted(column['name'])}"
+
+
+def equal(left: str, right: str, pairs: list[dict[str, Any]]) -> str:
+    """Gives the condition of a join: the pairs' `from` belongs to `left`, their `to` to `right`."""
+    return " AND ".join(f"{left}.{quoted(pair['from'])} = {right}.{quoted(pair['to'])}" for pair in pairs)
+
+
+def joined(parents: list[dict[str, Any]]) -> str:
+    """Gives the N:1 joins, each on a unique key, so that they never multiply rows."""
+    return "".join(
+        f" LEFT JOIN {table_name(parent['table'])} AS {parent['alias']}"
+        f" ON {equal(parent['left'], parent['alias'], parent['on'])}"
+        for parent in parents
+    )
+
+
+@dataclass
+class Queries:
+    """An entity's statements. Their texts are fixed; the keys where a page begins and ends are bound."""
+
+    count: str  # root rows, and how many of them have NULL in their key
+    first: str  # the first page of root rows
+    after: str  # the page of root rows after a key
+    children: list[str]  # for each children section, the rows of a page's root rows from a key to a key
+
+
+def queries_of(source: Source, entity: dict[str, Any]) -> Queries:
+    """Makes the statements of an entity."""
+    key = entity["key"]
+    order = [
+        own_order("r", column) if source.is_bytewise(entity["root"], column["name"]) else by_bytes("r", column)
+        for column in key
+    ]
+    fields = [section["source"] for section in entity["sections"] if section["section"] == "field"]
+    fields += [item["source"] for item in entity["metadata"]]
+    values = key_values(key) + [field_value(field["alias"], field["column"]) for field in fields]
+    bounds = [bound(number) for number in range(2 * len(key))]
+    terms, low, high = ", ".join(order), ", ".join(bounds[: len(key)]), ", ".join(bounds[len(key) :])
+    root = f"{table_name(entity['root'])} AS r"
+    nulls = " OR ".join(f"{own_order('r', column)} IS NULL" for column in key)
+    pages = f"SELECT {', '.join(values)} FROM {root}{joined(entity['parents'])}"  # nosec B608: quoted
+    limit = f"ORDER BY {terms} LIMIT {PAGE}"
+    page = f"WHERE ({terms}) >= ({low}) AND ({terms}) <= ({high})"
+    return Queries(
+        count=f"SELECT count(*), count(CASE WHEN {nulls} THEN 1 END) FROM {root}",  # nosec B608: quoted
+        first=f"{pages} {limit}",
+        after=f"{pages} WHERE ({terms}) > ({low}) {limit}",
+        children=[
+            children_query(entity, section, root, order, page)
+            for section in entity["sections"]
+            if section["section"] == "children"
+        ],
+    )
+
+
+def children_query(entity: dict[str, Any], section: dict[str, Any], root: str, order: list[str], page: str) -> str:
+    """Gives one row a root row that has children, in the order of the root rows: its key, its child rows as JSON."""
+    values = [as_text(column["alias"], column["column"]) for column in section["columns"]]
+    sequence = ", ".join(by_bytes("c", column) for column in section["order_by"])
+    rows = (
+        f"FROM {root} JOIN {table_name(section['table'])} AS c ON {equal('c', 'r', section['on'])}"
+        f"{joined(section['parents'])} {page}"
+    )
+    return children_as_json(entity["key"], order, values, sequence, rows)
+
+
+def check_queries(source: Source) -> dict[str, int]:
+    """Has the source plan every query before anything is written, and counts the root rows."""
+    counts = {}
+    for entity in PLAN["entities"]:
+        name, width = entity["name"], len(entity["key"])
+        try:
+            queries = queries_of(source, entity)
+            for query, values in [(queries.first, 0), (queries.after, 1), *((query, 2) for query in queries.children)]:
+                source.value(f"EXPLAIN {query}", [None] * values * width)
+            ((counts[name], nulls),) = source.rows(queries.count)
+        except DATABASE_ERRORS as error:
+            raise Failure(
+                f"the source no longer fits the plan of entity `{name}`: {database_message(error)};"
+                " generate this file anew"
+            ) from None
+        if nulls:
+            raise Failure(f"entity `{name}`: {nulls} rows have NULL in their key; choose another key, or correct them")
+    return counts
