@@ -1,0 +1,228 @@
+//! `/jobs`: submit, list, show, cancel, answer.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::body;
+use super::gateway::Gateway;
+use super::problem::Problem;
+use crate::error::{Error, ErrorKind};
+use crate::launch::{Request, graphs, prepare};
+use crate::model::run::{RunDocument, RunSummary};
+use crate::store::Origin;
+
+/// The header that makes a submission safe to repeat.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+const DEFAULT_LIMIT: u32 = 50;
+const MOST_LIMIT: u32 = 200;
+
+/// A job to submit.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Submission {
+    /// The graph's name.
+    #[serde(default = "default_graph")]
+    graph: String,
+    /// The job, as `schemas/job.json` describes it.
+    input: Value,
+}
+
+fn default_graph() -> String {
+    "default".to_owned()
+}
+
+/// An answer to an open question.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAnswer {
+    /// The question's id.
+    question: String,
+    /// One of its choices.
+    choice: String,
+    /// Who decides.
+    by: String,
+}
+
+/// Where a page of the list begins and how long it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+/// A page of runs, newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RunPage {
+    /// The runs.
+    runs: Vec<RunSummary>,
+    /// Gives the next page as `cursor`; null where this is the last.
+    next: Option<Uuid>,
+}
+
+/// Submits a job. The run is durable before the answer is sent.
+#[utoipa::path(post, path = "/jobs", tag = "jobs",
+    params(("Idempotency-Key" = Option<String>, Header, description = "makes the submission safe to repeat")),
+    request_body(content = ref("#/components/schemas/Submission"), content_type = "application/json"),
+    responses(
+        (status = 202, description = "accepted; `Location` names the run", body = ref("#/components/schemas/RunDocument")),
+        (status = 409, description = "the key was used for another request", body = ref("#/components/schemas/Problem")),
+        (status = 422, description = "the job or the graph is wrong", body = ref("#/components/schemas/Problem"))))]
+pub(super) async fn submit(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let Submission { graph, input } = body::read(&headers, body).await?;
+    let key = idempotency_key(&headers)?;
+    let launch = gateway.launch();
+    let graph = graphs::named(&graph, launch.settings())?;
+    launch.plan(&graph.path, &graph.bytes)?;
+    let job = prepare(&input, launch.variables())?;
+    let accepted = launch
+        .accept(Request {
+            graph: &graph,
+            job,
+            origin: Origin::Gateway,
+            idempotency_key: key.as_deref(),
+        })
+        .await?;
+    let run_id = accepted.run_id;
+    gateway.begin(accepted);
+    let document = launch.store().document(run_id).await?;
+    let location = [(header::LOCATION, format!("/jobs/{run_id}"))];
+    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
+}
+
+/// Lists runs, newest first.
+#[utoipa::path(get, path = "/jobs", tag = "jobs",
+    params(("limit" = Option<u32>, Query, description = "1 to 200; 50 if absent"),
+           ("cursor" = Option<String>, Query, description = "`next` of the page before")),
+    responses((status = 200, description = "a page", body = ref("#/components/schemas/RunPage"))))]
+pub(super) async fn list(
+    State(gateway): State<Gateway>,
+    query: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<RunPage>, Problem> {
+    let Query(page) =
+        query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MOST_LIMIT).contains(&limit) {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("`limit` is 1 to {MOST_LIMIT}"),
+        ));
+    }
+    let before = page
+        .cursor
+        .map(|cursor| {
+            Uuid::parse_str(&cursor).map_err(|_| {
+                Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "`cursor` is not one that was given",
+                )
+            })
+        })
+        .transpose()?;
+    let mut runs = gateway.launch().store().list(limit + 1, before).await?;
+    let more = runs.len() > limit as usize;
+    runs.truncate(limit as usize);
+    let next = runs.last().filter(|_| more).map(|run| run.run_id);
+    Ok(Json(RunPage { runs, next }))
+}
+
+/// Shows a run.
+#[utoipa::path(get, path = "/jobs/{run_id}", tag = "jobs",
+    params(("run_id" = String, Path, description = "the run")),
+    responses(
+        (status = 200, description = "the run", body = ref("#/components/schemas/RunDocument")),
+        (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem"))))]
+pub(super) async fn show(
+    State(gateway): State<Gateway>,
+    Path(run_id): Path<String>,
+) -> Result<Json<RunDocument>, Problem> {
+    let document = gateway.launch().store().document(id(&run_id)?).await?;
+    Ok(Json(document))
+}
+
+/// Cancels a run; cancelling it again changes nothing.
+#[utoipa::path(post, path = "/jobs/{run_id}/cancel", tag = "jobs",
+    params(("run_id" = String, Path, description = "the run")),
+    responses(
+        (status = 200, description = "the run as it is now", body = ref("#/components/schemas/RunDocument")),
+        (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem")),
+        (status = 409, description = "it ended otherwise", body = ref("#/components/schemas/Problem"))))]
+pub(super) async fn cancel(
+    State(gateway): State<Gateway>,
+    Path(run_id): Path<String>,
+) -> Result<Json<RunDocument>, Problem> {
+    let run_id = id(&run_id)?;
+    gateway.cancel(run_id).await?;
+    Ok(Json(gateway.launch().store().document(run_id).await?))
+}
+
+/// Answers an open question of a waiting run; after the last one that it waited for, it goes on.
+#[utoipa::path(post, path = "/jobs/{run_id}/answers", tag = "jobs",
+    params(("run_id" = String, Path, description = "the run")),
+    request_body(content = ref("#/components/schemas/NewAnswer"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "the run as it is now", body = ref("#/components/schemas/RunDocument")),
+        (status = 404, description = "there is no such run or question", body = ref("#/components/schemas/Problem")),
+        (status = 409, description = "the run does not wait, or has another answer", body = ref("#/components/schemas/Problem")),
+        (status = 422, description = "the choice is not offered", body = ref("#/components/schemas/Problem"))))]
+pub(super) async fn answer(
+    State(gateway): State<Gateway>,
+    Path(run_id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<RunDocument>, Problem> {
+    let run_id = id(&run_id)?;
+    let NewAnswer {
+        question,
+        choice,
+        by,
+    } = body::read(&headers, body).await?;
+    if by.trim().is_empty() || by.chars().count() > 200 {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "`by` names who decides, in at most 200 characters",
+        ));
+    }
+    gateway.answer(run_id, &question, &choice, &by).await?;
+    Ok(Json(gateway.launch().store().document(run_id).await?))
+}
+
+/// Reads a run's id from a path. A text that is no id names no run.
+pub(super) fn id(text: &str) -> Result<Uuid, Problem> {
+    Uuid::try_parse(text).map_err(|_| {
+        let shown: String = text.chars().take(60).collect();
+        Error::new(ErrorKind::NotFound, format!("there is no run {shown}"))
+            .hint("GET /jobs shows the runs that there are")
+            .into()
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (first, second) = (keys.next(), keys.next());
+    let Some(first) = first else {
+        return Ok(None);
+    };
+    let key = first
+        .to_str()
+        .ok()
+        .filter(|key| second.is_none() && (1..=200).contains(&key.len()));
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "Idempotency-Key is given once, as 1 to 200 visible ASCII characters",
+        )
+    })
+}

@@ -1,0 +1,93 @@
+//! Errors as problem details (RFC 9457).
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind};
+use crate::graph::diagnostic::Diagnostics;
+
+/// What went wrong with a request; small, since every route's result may be one.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Details>);
+
+/// What a client reads of it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Details {
+    /// Always `about:blank`: the status says what sort of problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+    /// Next steps.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+    /// The defects of a graph file, each with its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diagnostics: Option<Value>,
+}
+
+impl Problem {
+    /// Makes a problem from its status and what is wrong.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            hints: Vec::new(),
+            diagnostics: None,
+        }))
+    }
+
+    /// Adds a next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hints.push(hint.into());
+        self
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = StatusCode::from_u16(error.kind().http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if error.kind() == ErrorKind::Internal {
+            tracing::error!(%error, "a request met a fault of relvec");
+        }
+        let mut problem = Self::new(status, error.to_string());
+        problem.0.hints = error.hints().to_vec();
+        problem
+    }
+}
+
+impl From<Diagnostics> for Problem {
+    fn from(diagnostics: Diagnostics) -> Self {
+        let found = diagnostics.to_json();
+        let count = found.as_array().map_or(0, Vec::len);
+        let defects = if count == 1 { "defect" } else { "defects" };
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("the graph file has {count} {defects}"),
+        );
+        problem.0.diagnostics = Some(found);
+        problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        (status, content_type, body).into_response()
+    }
+}

@@ -1,0 +1,16 @@
+//! From a job to a run: the one path that the command line, the demo and the gateway take.
+//!
+//! 1. [`job`]: a job as a caller writes it becomes a [`JobInput`](crate::model::job::JobInput) and its secrets.
+//! 2. [`graphs`]: a graph's name becomes its text.
+//! 3. [`run`]: a run is made durable, executed, recorded event by event, and shown.
+
+pub mod graphs;
+pub mod job;
+pub mod run;
+pub mod schema_errors;
+
+pub use self::job::{PreparedJob, prepare, set};
+pub use self::run::{Accepted, Control, Launch, Request};
+
+#[cfg(test)]
+pub(crate) mod tests;

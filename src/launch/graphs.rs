@@ -1,0 +1,161 @@
+//! From a graph's name to its text: the team's own folder first, then the graphs inside the binary.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use include_dir::{Dir, include_dir};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::file::MAX_BYTES;
+use crate::settings::Settings;
+
+static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/graphs");
+
+/// Where a graph came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GraphOrigin {
+    /// Inside the binary.
+    Shipped,
+    /// The folder of the settings, or a path.
+    File,
+}
+
+/// A graph file's text and where it came from.
+#[derive(Debug, Clone)]
+pub struct GraphSource {
+    /// Its name, or for a path the file's name without its end.
+    pub name: String,
+    /// What diagnostics call the file.
+    pub path: String,
+    /// Its bytes, not yet parsed.
+    pub bytes: Vec<u8>,
+    /// Where it came from.
+    pub origin: GraphOrigin,
+}
+
+/// Finds a graph by its name, or by the path of a file that ends in `.toml`.
+///
+/// # Errors
+/// There is no such graph, or its file cannot be read.
+pub fn find(name_or_path: &str, settings: &Settings) -> Result<GraphSource> {
+    let path = Path::new(name_or_path);
+    if path.extension().is_some_and(|end| end == "toml") {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        return read(&name, path);
+    }
+    named(name_or_path, settings)
+}
+
+/// Finds a graph by its name only, as a caller over HTTP gives it.
+///
+/// # Errors
+/// There is no such graph, or its file cannot be read.
+pub fn named(name: &str, settings: &Settings) -> Result<GraphSource> {
+    if !is_name(name) {
+        return Err(unknown(name, settings));
+    }
+    let file = settings.graphs.join(format!("{name}.toml"));
+    if file.is_file() {
+        return read(name, &file);
+    }
+    shipped(name).ok_or_else(|| unknown(name, settings))
+}
+
+/// Gives a graph that is part of the program.
+#[must_use]
+pub fn shipped(name: &str) -> Option<GraphSource> {
+    let file_name = format!("{name}.toml");
+    let file = SHIPPED.get_file(&file_name)?;
+    Some(GraphSource {
+        name: name.to_owned(),
+        path: format!("graphs/{file_name}"),
+        bytes: file.contents().to_vec(),
+        origin: GraphOrigin::Shipped,
+    })
+}
+
+/// Lists the graphs that have a name, sorted; a file of the folder hides a shipped one.
+#[must_use]
+pub fn list(settings: &Settings) -> Vec<(String, GraphOrigin)> {
+    let mut graphs = BTreeMap::new();
+    for file in SHIPPED.files() {
+        if let Some(name) = graph_name(file.path()) {
+            graphs.insert(name, GraphOrigin::Shipped);
+        }
+    }
+    // A folder that is not there, or that cannot be read, holds no graphs of its own.
+    for entry in std::fs::read_dir(&settings.graphs)
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if let Some(name) = graph_name(&entry.path()) {
+            graphs.insert(name, GraphOrigin::File);
+        }
+    }
+    graphs.into_iter().collect()
+}
+
+/// Gives the candidate that is most like a word, if one is like it at all.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+fn read(name: &str, path: &Path) -> Result<GraphSource> {
+    let unreadable = |what: &str| {
+        Error::new(
+            ErrorKind::Configuration,
+            format!("cannot read the graph file {}{what}", path.display()),
+        )
+        .hint("see that the path is right and that relvec may read the file")
+    };
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable("").because(error))?;
+    if !metadata.is_file() {
+        return Err(unreadable(": it is no file"));
+    }
+    if metadata.len() > MAX_BYTES as u64 {
+        return Err(unreadable(": it is larger than a graph file can be"));
+    }
+    Ok(GraphSource {
+        name: name.to_owned(),
+        path: path.display().to_string(),
+        bytes: std::fs::read(path).map_err(|error| unreadable("").because(error))?,
+        origin: GraphOrigin::File,
+    })
+}
+
+fn unknown(name: &str, settings: &Settings) -> Error {
+    let known: Vec<String> = list(settings).into_iter().map(|(name, _)| name).collect();
+    let shown: String = name.chars().take(63).collect();
+    let error = Error::new(ErrorKind::NotFound, format!("there is no graph `{shown}`"));
+    let error = match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    };
+    error.hint(format!(
+        "the graphs are: {}; a path to a file ends in .toml",
+        known.join(", ")
+    ))
+}
+
+fn graph_name(path: &Path) -> Option<String> {
+    let name = path.file_stem()?.to_str()?;
+    (path.extension()? == "toml" && is_name(name)).then(|| name.to_owned())
+}
+
+/// Whether a text is `[a-z][a-z0-9_-]{0,62}`: names become file names and URL paths.
+fn is_name(name: &str) -> bool {
+    let rest = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+    };
+    name.len() <= 63
+        && name.bytes().all(rest)
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+}

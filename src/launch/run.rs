@@ -1,0 +1,451 @@
+//! A run from acceptance to its last event.
+//!
+//! ```text
+//! accept ── durable, queued
+//!    │
+//! execute ── owns the run's lock; recorded stages are not run again
+//!    │  event ──► store ──► reports          in this order, so that nobody sees what a crash could take back
+//!    ▼
+//! succeeded | failed | cancelled | waiting | queued again (interrupted)
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::graphs::GraphSource;
+use super::job::{PreparedJob, Variables, recover};
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::context::{RunEnvironment, Secrets};
+use crate::graph::diagnostic::Diagnostics;
+use crate::graph::event::{Event, RunStatus};
+use crate::graph::file::GraphFile;
+use crate::graph::handler::HandlerType;
+use crate::graph::plan::Plan;
+use crate::graph::result::{RecordedStage, RunInput};
+use crate::graph::run::Run;
+use crate::model::job::JobInput;
+use crate::model::run::RunDocument;
+use crate::report::Report;
+use crate::settings::Settings;
+use crate::store::{Created, NewRun, Origin, Store, StoredRun, make_private_folder};
+
+/// The most events that are recorded in one transaction.
+const BATCH: usize = 64;
+
+/// How often a stage's progress is recorded; reports see every step of it.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// The lock of a run, in its artifact folder: the system gives it up when the process that holds it ends.
+const LOCK: &str = ".run.lock";
+
+/// Stops a run's execution, for good or for now.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    stop: CancellationToken,
+    for_now: CancellationToken,
+}
+
+impl Control {
+    /// Cancels the run: it ends as `cancelled`.
+    pub fn cancel(&self) {
+        self.stop.cancel();
+    }
+
+    /// Interrupts the run: it is queued again, and goes on later from what is recorded. A cancelled run stays cancelled.
+    pub fn interrupt(&self) {
+        if !self.stop.is_cancelled() {
+            self.for_now.cancel();
+            self.stop.cancel();
+        }
+    }
+
+    /// Waits until the run is to stop, for good or for now.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    fn interrupted(&self) -> bool {
+        self.for_now.is_cancelled()
+    }
+}
+
+/// What a run is made of.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The graph.
+    pub graph: &'a GraphSource,
+    /// The job.
+    pub job: PreparedJob,
+    /// Who asks.
+    pub origin: Origin,
+    /// The caller's key that makes the request safe to repeat.
+    pub idempotency_key: Option<&'a str>,
+}
+
+/// A run that is durable.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The run.
+    pub run_id: Uuid,
+    /// Its secrets, for [`Launch::execute`]; none if the same request was accepted before.
+    pub secrets: Option<Secrets>,
+}
+
+/// Makes runs and executes them.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    settings: Settings,
+    store: Store,
+    handlers: &'static [HandlerType],
+    variable: Variables,
+}
+
+impl Launch {
+    /// Makes runs of these handlers, kept in this store; `variable` looks up what jobs name in the environment.
+    #[must_use]
+    pub const fn new(
+        settings: Settings,
+        store: Store,
+        handlers: &'static [HandlerType],
+        variable: Variables,
+    ) -> Self {
+        Self {
+            settings,
+            store,
+            handlers,
+            variable,
+        }
+    }
+
+    /// Gives the store.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Gives the settings.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Gives how jobs look up the environment.
+    #[must_use]
+    pub const fn variables(&self) -> Variables {
+        self.variable
+    }
+
+    /// Plans a graph; pure but for the handlers' table.
+    ///
+    /// # Errors
+    /// The graph file has defects: all of them.
+    pub fn plan(&self, path: &str, bytes: &[u8]) -> Result<Plan, Diagnostics> {
+        Plan::build(&GraphFile::parse(path, bytes)?, self.handlers)
+    }
+
+    /// Makes a run durable.
+    ///
+    /// # Errors
+    /// The graph has defects, the idempotency key was used for another request, or the store cannot be written.
+    pub async fn accept(&self, request: Request<'_>) -> Result<Accepted> {
+        let graph = request.graph;
+        self.plan(&graph.path, &graph.bytes)
+            .map_err(Diagnostics::into_error)?;
+        let PreparedJob {
+            input,
+            secrets,
+            inline_secrets,
+            fingerprint,
+        } = request.job;
+        let job = serde_json::to_value(&input).map_err(|error| {
+            Error::new(ErrorKind::Internal, "the job cannot be written as JSON").because(error)
+        })?;
+        let run_id = Uuid::now_v7();
+        let created = self
+            .store
+            .create(&NewRun {
+                id: run_id,
+                origin: request.origin,
+                graph: &graph.name,
+                graph_text: &String::from_utf8_lossy(&graph.bytes),
+                job: &job,
+                inline_secrets: &inline_secrets,
+                fingerprint: &format!("{} {fingerprint}", graph.name),
+                idempotency_key: request.idempotency_key,
+            })
+            .await?;
+        Ok(match created {
+            Created::New => Accepted {
+                run_id,
+                secrets: Some(secrets),
+            },
+            Created::Before(run_id) => Accepted {
+                run_id,
+                secrets: None,
+            },
+        })
+    }
+
+    /// Accepts a run and executes it.
+    ///
+    /// # Errors
+    /// As [`Self::accept`] and [`Self::execute`]. A run that fails is not an error: its document says so.
+    pub async fn start(
+        &self,
+        graph: &GraphSource,
+        job: PreparedJob,
+        control: &Control,
+        reports: &mut [Box<dyn Report>],
+    ) -> Result<RunDocument> {
+        let accepted = self
+            .accept(Request {
+                graph,
+                job,
+                origin: Origin::Command,
+                idempotency_key: None,
+            })
+            .await?;
+        let secrets = accepted.secrets.unwrap_or_default();
+        self.execute(accepted.run_id, secrets, control, reports)
+            .await
+    }
+
+    /// Goes on with a run from what is recorded: after an answer, or after the process that executed it ended.
+    ///
+    /// # Errors
+    /// As [`Self::secrets`] and [`Self::execute`].
+    pub async fn resume(
+        &self,
+        run_id: Uuid,
+        control: &Control,
+        reports: &mut [Box<dyn Report>],
+    ) -> Result<RunDocument> {
+        let secrets = self.secrets(run_id).await?;
+        self.execute(run_id, secrets, control, reports).await
+    }
+
+    /// Finds the secrets of a recorded run again; those that are gone are withheld.
+    ///
+    /// # Errors
+    /// There is no such run, or its job has another version's shape: then it fails.
+    pub async fn secrets(&self, run_id: Uuid) -> Result<Secrets> {
+        let stored = self.store.load(run_id).await?;
+        let found = JobInput::deserialize(&stored.job)
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Failed,
+                    format!("the job of run {run_id} was recorded by another version of relvec"),
+                )
+                .because(error)
+                .hint("submit the job again")
+            })
+            .map(|input| recover(&input, &stored.inline_secrets, self.variable));
+        if let Err(error) = &found
+            && !stored.status.is_terminal()
+        {
+            self.store.fail(run_id, &error_line(error)).await?;
+        }
+        found
+    }
+
+    /// Executes a run: its events go to the store, then to the reports. Gives its document when it ended, parked or was
+    /// interrupted.
+    ///
+    /// # Errors
+    /// There is no such run, it is over or waits, another process executes it, or the store cannot be written.
+    pub async fn execute(
+        &self,
+        run_id: Uuid,
+        secrets: Secrets,
+        control: &Control,
+        reports: &mut [Box<dyn Report>],
+    ) -> Result<RunDocument> {
+        // Held to the end: the lock goes with the file.
+        let _lock = self.lock(run_id)?;
+        self.store.claim(run_id).await?;
+        let stored = self.store.load(run_id).await?;
+        let path = format!("{}.toml", stored.graph);
+        let plan = match self.plan(&path, stored.graph_text.as_bytes()) {
+            Ok(plan) => plan,
+            Err(diagnostics) => {
+                let error = diagnostics.into_error();
+                self.store.fail(run_id, &error_line(&error)).await?;
+                return self.store.document(run_id).await;
+            }
+        };
+        let environment = RunEnvironment {
+            run_id,
+            secrets,
+            answers: stored.answers.clone(),
+            artifacts: self.settings.artifacts(run_id),
+            cache: self.settings.cache(),
+            cancel: control.stop.clone(),
+        };
+        let run = Run::start(Arc::new(plan), run_input(stored, environment));
+        self.drive(run_id, run, control, reports).await?;
+        if control.interrupted() {
+            self.store.requeue(run_id).await?;
+        }
+        self.store.document(run_id).await
+    }
+
+    async fn drive(
+        &self,
+        run_id: Uuid,
+        mut run: Run,
+        control: &Control,
+        reports: &mut [Box<dyn Report>],
+    ) -> Result<()> {
+        let mut throttle = Throttle::default();
+        let mut failure = None;
+        while let Some(first) = run.next_event().await {
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Some(Some(next)) = run.next_event().now_or_never()
+            {
+                batch.push(next);
+            }
+            if failure.is_none() {
+                let kept: Vec<Event> = batch
+                    .iter()
+                    .filter(|event| !is_interruption(event, control) && throttle.keeps(event))
+                    .cloned()
+                    .collect();
+                failure = self.store.record(run_id, &kept).await.err();
+                if failure.is_some() {
+                    // What is not recorded must not go on: the run can be resumed from what is.
+                    control.interrupt();
+                }
+            }
+            for event in &batch {
+                for report in reports.iter_mut() {
+                    report.event(event);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Says whether a process executes a run now. One that was killed leaves its run `running` and nobody at work.
+    #[must_use]
+    pub fn is_executed(&self, run_id: Uuid) -> bool {
+        let path = self.settings.artifacts(run_id).join(LOCK);
+        File::open(path).is_ok_and(|file| file.try_lock().is_err())
+    }
+
+    fn lock(&self, run_id: Uuid) -> Result<File> {
+        let folder = self.settings.artifacts(run_id);
+        make_private_folder(&folder)?;
+        let path = folder.join(LOCK);
+        let file = File::create(&path).map_err(|error| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("cannot write {}", path.display()),
+            )
+            .because(error)
+            .hint("see that the disk has room and that relvec may write there")
+        })?;
+        file.try_lock().map_err(|_| {
+            Error::new(
+                ErrorKind::Conflict,
+                format!("run {run_id} is executed by another process"),
+            )
+            .hint("wait for it to end, or cancel it there")
+        })?;
+        Ok(file)
+    }
+}
+
+/// An error and its next steps in the one line that a run keeps.
+fn error_line(error: &Error) -> String {
+    let mut line = error.to_string();
+    for hint in error.hints() {
+        line.push_str("; next: ");
+        line.push_str(hint);
+    }
+    line
+}
+
+/// The end of an interrupted run is not the end.
+fn is_interruption(event: &Event, control: &Control) -> bool {
+    control.interrupted()
+        && matches!(
+            event,
+            Event::RunFinished {
+                status: RunStatus::Cancelled,
+                ..
+            }
+        )
+}
+
+/// Drops steps of progress that come faster than anyone reads them back.
+#[derive(Default)]
+struct Throttle(BTreeMap<String, Instant>);
+
+impl Throttle {
+    fn keeps(&mut self, event: &Event) -> bool {
+        let Event::StageProgress { stage, progress } = event else {
+            return true;
+        };
+        let now = Instant::now();
+        let due = self
+            .0
+            .get(stage)
+            .is_none_or(|last| now.duration_since(*last) >= PROGRESS_EVERY);
+        let complete = progress.total == Some(progress.done);
+        if due {
+            self.0.insert(stage.clone(), now);
+        }
+        due || complete
+    }
+}
+
+/// What earlier executions recorded, as the engine takes it. Stages that did not end are left to it.
+fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
+    let StoredRun {
+        job,
+        stages,
+        edges,
+        questions,
+        artifacts,
+        ..
+    } = stored;
+    let mut recorded: Vec<RecordedStage> = stages
+        .into_iter()
+        .map(|stage| RecordedStage {
+            id: stage.document.id,
+            status: stage.document.status,
+            reason: stage.document.reason,
+            attempts: stage.document.attempts,
+            seconds: stage.document.seconds.unwrap_or_default(),
+            output: stage.output.map(Arc::new),
+            decisions: Vec::new(),
+            artifacts: Vec::new(),
+        })
+        .collect();
+    for stage in &mut recorded {
+        for edge in edges.iter().filter(|edge| edge.from == stage.id) {
+            // The last decision of an edge holds.
+            stage.decisions.retain(|earlier| earlier.to != edge.to);
+            stage.decisions.push(edge.clone());
+        }
+        stage.artifacts = artifacts
+            .iter()
+            .filter(|(writer, _)| *writer == stage.id)
+            .map(|(_, artifact)| artifact.clone())
+            .collect();
+    }
+    RunInput {
+        job,
+        environment,
+        recorded,
+        questions,
+    }
+}

@@ -1,0 +1,373 @@
+//! Documents, lists, events, and what a run needs to go on.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Origin, Store, from_json, from_word, parse_id, unknown_run, word};
+use crate::error::Result;
+use crate::graph::context::Answer;
+use crate::graph::event::{
+    Artifact, EdgeDecision, Event, Question, Reason, RunStatus, StageStatus,
+};
+use crate::graph::output::{Kind, Output};
+use crate::model::execution::ExecutionReport;
+use crate::model::run::{RunDocument, RunSummary, StageDocument};
+use crate::model::validation::ValidationReport;
+
+/// A stage as it was last recorded.
+#[derive(Debug, Clone)]
+pub struct StoredStage {
+    /// What everybody may see.
+    pub document: StageDocument,
+    /// The kind of its output, if it wrote one.
+    pub kind: Option<Kind>,
+    /// Its output, if it wrote one.
+    pub output: Option<Value>,
+}
+
+/// What a run needs to begin or to go on.
+#[derive(Debug, Clone)]
+pub struct StoredRun {
+    /// The run.
+    pub id: Uuid,
+    /// Who accepted it.
+    pub origin: Origin,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// The graph's name.
+    pub graph: String,
+    /// The graph file's text when the run was accepted.
+    pub graph_text: String,
+    /// The job without secrets.
+    pub job: Value,
+    /// Names of the secrets that stood in the job itself, and so cannot be had again.
+    pub inline_secrets: Vec<String>,
+    /// Its stages in the plan's order; empty if it never began.
+    pub stages: Vec<StoredStage>,
+    /// Edges decided so far; the last decision of an edge holds.
+    pub edges: Vec<EdgeDecision>,
+    /// Questions asked so far.
+    pub questions: Vec<Question>,
+    /// Answers given so far, by question id.
+    pub answers: BTreeMap<String, Answer>,
+    /// Files written so far, each with its stage.
+    pub artifacts: Vec<(String, Artifact)>,
+}
+
+/// A recorded event; its output, if it had one, is left out.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Counted from 1 in its run.
+    pub seq: i64,
+    /// When it was recorded, in RFC 3339.
+    pub at: String,
+    /// The event as JSON.
+    pub event: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct RunRow {
+    origin: String,
+    graph: String,
+    graph_text: String,
+    job: String,
+    inline_secrets: String,
+    status: String,
+    error: Option<String>,
+    created_at: String,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct StageRow {
+    id: String,
+    status: String,
+    reason: Option<String>,
+    attempts: u32,
+    seconds: Option<f64>,
+}
+
+#[derive(sqlx::FromRow)]
+struct SummaryRow {
+    id: String,
+    graph: String,
+    status: String,
+    error: Option<String>,
+    created_at: String,
+    finished_at: Option<String>,
+}
+
+impl Store {
+    /// Gives a run's status.
+    ///
+    /// # Errors
+    /// There is no such run, or the store cannot be read.
+    pub async fn status(&self, run_id: Uuid) -> Result<RunStatus> {
+        from_word(&self.run_row(run_id).await?.status)
+    }
+
+    /// Gives a run's document.
+    ///
+    /// # Errors
+    /// There is no such run, or the store cannot be read.
+    pub async fn document(&self, run_id: Uuid) -> Result<RunDocument> {
+        let row = self.run_row(run_id).await?;
+        let answers = self.answers(run_id).await?;
+        let mut open_questions = self.questions(run_id).await?;
+        open_questions.retain(|question| !answers.contains_key(&question.id));
+        Ok(RunDocument {
+            run_id,
+            graph: row.graph,
+            status: from_word(&row.status)?,
+            error: row.error,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            stages: self.stage_documents(run_id).await?,
+            open_questions,
+            generated_artifacts: self.artifacts(run_id).await?,
+            execution_report: self.output::<ExecutionReport>(run_id).await?,
+            validation_report: self.output::<ValidationReport>(run_id).await?,
+        })
+    }
+
+    /// Gives what a run needs to begin or to go on.
+    ///
+    /// # Errors
+    /// There is no such run, or the store cannot be read.
+    pub async fn load(&self, run_id: Uuid) -> Result<StoredRun> {
+        let row = self.run_row(run_id).await?;
+        let mut stages = Vec::new();
+        for document in self.stage_documents(run_id).await? {
+            let (kind, output) = self.stage_output(run_id, &document.id).await?;
+            stages.push(StoredStage {
+                document,
+                kind,
+                output,
+            });
+        }
+        Ok(StoredRun {
+            id: run_id,
+            origin: from_word(&row.origin)?,
+            status: from_word(&row.status)?,
+            graph: row.graph,
+            graph_text: row.graph_text,
+            job: from_json(&row.job)?,
+            inline_secrets: from_json(&row.inline_secrets)?,
+            stages,
+            edges: self.edges(run_id).await?,
+            questions: self.questions(run_id).await?,
+            answers: self.answers(run_id).await?,
+            artifacts: self.artifacts_by_stage(run_id).await?,
+        })
+    }
+
+    /// Lists runs, newest first, from the one after `before`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn list(&self, limit: u32, before: Option<Uuid>) -> Result<Vec<RunSummary>> {
+        // Ids are UUIDs of version 7, so their order is the order in which runs were accepted.
+        let rows: Vec<SummaryRow> = sqlx::query_as(
+            "SELECT id, graph, status, error, created_at, finished_at FROM runs
+             WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2",
+        )
+        .bind(before.map(|id| id.to_string()))
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("list runs", &error))?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(RunSummary {
+                    run_id: parse_id(&row.id)?,
+                    graph: row.graph,
+                    status: from_word(&row.status)?,
+                    error: row.error,
+                    created_at: row.created_at,
+                    finished_at: row.finished_at,
+                })
+            })
+            .collect()
+    }
+
+    /// Lists the runs that an origin accepted and that are queued or running, oldest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn unfinished(&self, origin: Origin) -> Result<Vec<Uuid>> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT id FROM runs WHERE status IN ('queued', 'running') AND origin = ? ORDER BY id",
+        )
+        .bind(word(&origin)?)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("list unfinished runs", &error))?;
+        rows.iter().map(|(id,)| parse_id(id)).collect()
+    }
+
+    /// Gives up to `limit` events of a run after the one with the number `after`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn events(&self, run_id: Uuid, after: i64, limit: u32) -> Result<Vec<StoredEvent>> {
+        let rows: Vec<(i64, String, String)> = sqlx::query_as(
+            "SELECT seq, at, event FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+        )
+        .bind(run_id.to_string())
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read events", &error))?;
+        Ok(rows
+            .into_iter()
+            .map(|(seq, at, event)| StoredEvent { seq, at, event })
+            .collect())
+    }
+
+    /// Gives a run's files by name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn artifacts(&self, run_id: Uuid) -> Result<Vec<Artifact>> {
+        let artifacts = self.artifacts_by_stage(run_id).await?;
+        Ok(artifacts
+            .into_iter()
+            .map(|(_, artifact)| artifact)
+            .collect())
+    }
+
+    async fn artifacts_by_stage(&self, run_id: Uuid) -> Result<Vec<(String, Artifact)>> {
+        let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
+            "SELECT stage, name, bytes, sha256 FROM artifacts WHERE run_id = ? ORDER BY name",
+        )
+        .bind(run_id.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read artifacts", &error))?;
+        Ok(rows
+            .into_iter()
+            .map(|(stage, name, bytes, sha256)| {
+                let bytes = bytes.unsigned_abs();
+                (
+                    stage,
+                    Artifact {
+                        name,
+                        bytes,
+                        sha256,
+                    },
+                )
+            })
+            .collect())
+    }
+
+    async fn run_row(&self, run_id: Uuid) -> Result<RunRow> {
+        sqlx::query_as(
+            "SELECT origin, graph, graph_text, job, inline_secrets, status, error, created_at, started_at, finished_at
+             FROM runs WHERE id = ?",
+        )
+        .bind(run_id.to_string())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(|error| self.failed("read the run", &error))?
+        .ok_or_else(|| unknown_run(run_id))
+    }
+
+    async fn stage_documents(&self, run_id: Uuid) -> Result<Vec<StageDocument>> {
+        let rows: Vec<StageRow> = sqlx::query_as(
+            "SELECT id, status, reason, attempts, seconds FROM stages WHERE run_id = ? ORDER BY position",
+        )
+        .bind(run_id.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read stages", &error))?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(StageDocument {
+                    id: row.id,
+                    status: from_word::<StageStatus>(&row.status)?,
+                    reason: row.reason.as_deref().map(from_json::<Reason>).transpose()?,
+                    attempts: row.attempts,
+                    seconds: row.seconds,
+                })
+            })
+            .collect()
+    }
+
+    async fn stage_output(
+        &self,
+        run_id: Uuid,
+        stage: &str,
+    ) -> Result<(Option<Kind>, Option<Value>)> {
+        let (kind, output): (Option<String>, Option<String>) =
+            sqlx::query_as("SELECT kind, output FROM stages WHERE run_id = ? AND id = ?")
+                .bind(run_id.to_string())
+                .bind(stage)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(|error| self.failed("read an output", &error))?;
+        Ok((
+            kind.map(Kind::named),
+            output.as_deref().map(from_json).transpose()?,
+        ))
+    }
+
+    /// The output of a kind, of the last stage in the plan's order that wrote one.
+    async fn output<O: Output + DeserializeOwned>(&self, run_id: Uuid) -> Result<Option<O>> {
+        let row: Option<(String,)> = sqlx::query_as(
+            "SELECT output FROM stages WHERE run_id = ? AND kind = ? AND output IS NOT NULL
+             ORDER BY position DESC LIMIT 1",
+        )
+        .bind(run_id.to_string())
+        .bind(O::KIND.as_str())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(|error| self.failed("read an output", &error))?;
+        row.map(|(text,)| from_json(&text)).transpose()
+    }
+
+    async fn edges(&self, run_id: Uuid) -> Result<Vec<EdgeDecision>> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT event FROM events WHERE run_id = ? AND event ->> '$.event' = 'edge_decided' ORDER BY seq",
+        )
+        .bind(run_id.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read edges", &error))?;
+        let mut edges = Vec::new();
+        for (text,) in rows {
+            if let Event::EdgeDecided { decision } = from_json(&text)? {
+                edges.push(decision);
+            }
+        }
+        Ok(edges)
+    }
+
+    pub(super) async fn questions(&self, run_id: Uuid) -> Result<Vec<Question>> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT question FROM questions WHERE run_id = ? ORDER BY position")
+                .bind(run_id.to_string())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| self.failed("read questions", &error))?;
+        rows.iter().map(|(text,)| from_json(text)).collect()
+    }
+
+    pub(super) async fn answers(&self, run_id: Uuid) -> Result<BTreeMap<String, Answer>> {
+        let rows: Vec<(String, String, String, String)> =
+            sqlx::query_as("SELECT question, choice, by, at FROM answers WHERE run_id = ?")
+                .bind(run_id.to_string())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| self.failed("read answers", &error))?;
+        Ok(rows
+            .into_iter()
+            .map(|(question, choice, by, at)| (question, Answer { choice, by, at }))
+            .collect())
+    }
+}
