@@ -20,13 +20,13 @@ pub enum Command {
     /// Runs the whole thing on a sample shop, with nothing to install but Python
     Demo(DemoArgs),
     /// Runs a graph in this process
-    Run(RunArgs),
+    Run(JobArgs),
     /// Serves the gateway: POST /jobs, GET /jobs/{id}, …
     Serve(ServeArgs),
     /// Checks graph files and says where each mistake is
     Validate(ValidateArgs),
     /// Says for each stage whether it runs, is skipped or is decided at run time, and why
-    Plan(PlanArgs),
+    Plan(JobArgs),
     /// Draws a graph
     Graph(GraphArgs),
     /// Shows what relvec sees in a database: tables, columns, joins
@@ -63,9 +63,9 @@ pub struct DemoArgs {
     pub format: Format,
 }
 
-/// `relvec run`
+/// `relvec run` and `relvec plan`: a graph and a job
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub struct JobArgs {
     /// A graph's name or file
     pub graph: String,
     /// The job's `input` object, as a JSON file; `-` reads standard input
@@ -94,22 +94,6 @@ pub struct ValidateArgs {
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// How findings are printed
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-/// `relvec plan`
-#[derive(Debug, Args)]
-pub struct PlanArgs {
-    /// A graph's name or file
-    pub graph: String,
-    /// The job's `input` object, as a JSON file; `-` reads standard input
-    #[arg(long, value_name = "FILE")]
-    pub input: PathBuf,
-    /// Sets a value of the job: execution.mode=simulate
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub sets: Vec<String>,
-    /// How the plan is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -216,4 +200,7 @@ pub struct EmbedServerArgs {
     /// The port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 7171)]
     pub port: u16,
+    /// End when standard input ends: a run that is killed leaves no endpoint behind
+    #[arg(long, hide = true)]
+    pub until_stdin_ends: bool,
 }

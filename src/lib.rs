@@ -2,6 +2,8 @@
 //!
 //! Modules in the order of a first reading.
 
+pub mod cli;
+pub mod commands;
 pub mod error;
 pub mod settings;
 pub mod graph;
@@ -16,3 +18,5 @@ pub mod report;
 pub mod http;
 pub mod schema;
 pub mod demo;
+
+pub use commands::dispatch as run;

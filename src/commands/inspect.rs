@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use secrecy::SecretString;
 
-use super::{print_json, word};
+use super::{print_json, show, word};
 use crate::cli::{Format, InspectArgs};
 use crate::error::Result;
 use crate::model::schema_context::{Cardinality, ColumnProfile, Join, JoinOrigin, SchemaContext};
@@ -19,7 +19,7 @@ pub async fn inspect(args: &InspectArgs) -> Result<u8> {
     let (_, context) =
         source::inspect(&url, &args.include, &args.exclude, args.sample_rows).await?;
     match args.format {
-        Format::Human => print!("{}", describe(&context)),
+        Format::Human => show(&describe(&context))?,
         Format::Json => print_json(&context)?,
     }
     Ok(0)

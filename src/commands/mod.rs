@@ -1,10 +1,12 @@
 //! What each command does, one file a group. Every function gives the process exit code.
 
-mod demo;
+pub mod describe;
 mod graphs;
 mod inspect;
-mod jobs;
+pub mod jobs;
 mod runs;
+
+use std::io::Write as _;
 
 use serde::Serialize;
 
@@ -18,17 +20,34 @@ use crate::settings::Settings;
 /// What the command could not do; `main` prints it with its hints.
 pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
     match cli.command {
-        Command::Demo(args) => demo::demo(&args, settings).await,
+        Command::Demo(args) => crate::demo::demo(&args, settings).await,
         Command::Run(args) => jobs::run(args, settings).await,
         Command::Serve(args) => crate::http::serve(settings, args.listen).await.map(|()| 0),
-        Command::Validate(args) => graphs::validate(&args),
+        Command::Validate(args) => graphs::validate(&args, &settings),
         Command::Plan(args) => graphs::plan(&args, &settings),
         Command::Graph(args) => graphs::draw(&args, &settings),
         Command::Inspect(args) => inspect::inspect(&args).await,
         Command::Handlers(args) => graphs::handlers(&args),
-        Command::Schema(args) => graphs::schema(&args),
+        Command::Schema(args) => graphs::print_schema(&args),
         Command::Runs { command } => runs::runs(command, settings).await,
         Command::EmbedServer(args) => jobs::embed_server(&args).await,
+    }
+}
+
+/// Prints a text on standard output. A reader that went away, as `head` does, is no error.
+///
+/// # Errors
+/// Standard output cannot be written: a full disk.
+pub fn show(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(ErrorKind::Failed, "cannot write to standard output").because(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -36,8 +55,7 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
 fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::new(ErrorKind::Internal, "a result is not JSON").because(error))?;
-    println!("{text}");
-    Ok(())
+    show(&format!("{text}\n"))
 }
 
 /// Gives the word that a unit variant has in JSON.

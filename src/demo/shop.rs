@@ -65,7 +65,7 @@ async fn fill(path: &Path) -> Result<(), sqlx::Error> {
 
 /// What later rows have to know of a product.
 struct Product {
-    noun: &'static str,
+    thing: &'static words::Thing,
     line: &'static words::Line,
     cents: u64,
 }
@@ -77,14 +77,14 @@ async fn products(
     let mut products = Vec::new();
     for id in 1..=PRODUCTS {
         let line = random.pick(words::LINES);
-        let noun = *random.pick(line.nouns);
-        let material = random.pick(words::MATERIALS);
-        let (first, second) = (random.pick(line.uses), random.pick(line.uses));
+        let thing = random.pick(line.things);
+        let (noun, [first, second]) = (thing.noun, thing.uses);
+        let material = random.pick(line.materials);
         let name = format!("{} {noun} No. {id}", random.pick(words::STYLES));
-        let description = if first == second {
-            format!("A {noun} made of {material} that {first}.")
-        } else {
-            format!("A {noun} made of {material} that {first}. It also {second}.")
+        let description = match random.below(3) {
+            0 => format!("A {noun} made of {material} that {first}."),
+            1 => format!("This {noun} {second}. Made of {material}."),
+            _ => format!("A {noun} made of {material} that {first}. It also {second}."),
         };
         let cents = 900 + random.below(24_000);
         sqlx::query("INSERT INTO products VALUES (?, ?, ?, ?, ?, ?, ?)")
@@ -97,7 +97,7 @@ async fn products(
             .bind(signed(random.below(200)))
             .execute(&mut *connection)
             .await?;
-        products.push(Product { noun, line, cents });
+        products.push(Product { thing, line, cents });
     }
     Ok(products)
 }
@@ -180,14 +180,14 @@ async fn reviews(
         let body = if stars >= 3 {
             format!(
                 "The {} {}. {}",
-                product.noun,
-                random.pick(product.line.uses),
+                product.thing.noun,
+                random.pick(&product.thing.uses),
                 random.pick(words::PRAISE)
             )
         } else {
             format!(
                 "I was looking forward to this {}, but {}. {}",
-                product.noun,
+                product.thing.noun,
                 random.pick(product.line.faults),
                 random.pick(words::BLAME)
             )
@@ -241,7 +241,7 @@ fn note(random: &mut Random, product: &Product) -> String {
 
 fn fill_in(random: &mut Random, template: &str, product: &Product) -> String {
     template
-        .replace("{product}", product.noun)
+        .replace("{product}", product.thing.noun)
         .replace("{fault}", random.pick::<&str>(product.line.faults))
         .replace("{city}", random.pick(words::CITIES).0)
 }

@@ -36,15 +36,23 @@ pub const CITIES: &[(&str, &str)] = &[
     ("Izmir", "Turkey"),
 ];
 
-/// A sort of product: category, nouns, and what such a product is for.
+/// A product: what it is, and two things that it does.
+pub struct Thing {
+    /// What it is.
+    pub noun: &'static str,
+    /// What it does.
+    pub uses: [&'static str; 2],
+}
+
+/// A sort of product.
 pub struct Line {
     /// The category's name.
     pub category: &'static str,
-    /// What the product is.
-    pub nouns: &'static [&'static str],
-    /// What people do with it.
-    pub uses: &'static [&'static str],
-    /// What can be wrong with it.
+    /// What its products are made of.
+    pub materials: &'static [&'static str],
+    /// Its products.
+    pub things: &'static [Thing],
+    /// What can be wrong with them.
     pub faults: &'static [&'static str],
 }
 
@@ -52,81 +60,178 @@ pub struct Line {
 pub const LINES: &[Line] = &[
     Line {
         category: "Kitchen",
-        nouns: &[
-            "coffee grinder",
-            "cast iron pan",
-            "kettle",
-            "chef's knife",
-            "bread tin",
-        ],
-        uses: &[
-            "makes an early breakfast easy",
-            "handles a family dinner without fuss",
-            "keeps a small kitchen tidy",
-            "gets bread crusty and golden",
+        materials: &["brushed steel", "enamelled iron", "oiled beech"],
+        things: &[
+            Thing {
+                noun: "coffee grinder",
+                uses: [
+                    "grinds evenly for espresso and filter",
+                    "is quiet enough for an early morning",
+                ],
+            },
+            Thing {
+                noun: "cast iron pan",
+                uses: [
+                    "browns meat and vegetables without sticking",
+                    "goes from the stove into the oven",
+                ],
+            },
+            Thing {
+                noun: "kettle",
+                uses: [
+                    "boils a litre of water in three minutes",
+                    "pours without dripping",
+                ],
+            },
+            Thing {
+                noun: "chef's knife",
+                uses: [
+                    "slices ripe tomatoes without crushing them",
+                    "stays sharp for months",
+                ],
+            },
+            Thing {
+                noun: "bread tin",
+                uses: [
+                    "bakes a loaf with a golden crust",
+                    "lets the bread slide out in one piece",
+                ],
+            },
         ],
         faults: &[
-            "the lid does not close",
             "the handle came loose",
             "it arrived with a dent",
+            "the coating flakes off",
         ],
     },
     Line {
         category: "Garden",
-        nouns: &[
-            "pruning shears",
-            "watering can",
-            "raised bed kit",
-            "compost bin",
-            "hose reel",
-        ],
-        uses: &[
-            "keeps roses and hedges in shape",
-            "waters seedlings gently",
-            "turns kitchen scraps into soil",
-            "fits a narrow balcony",
+        materials: &["galvanised steel", "recycled plastic", "weatherproof larch"],
+        things: &[
+            Thing {
+                noun: "pair of pruning shears",
+                uses: [
+                    "keeps roses and hedges in shape",
+                    "cuts thumb-thick branches with ease",
+                ],
+            },
+            Thing {
+                noun: "watering can",
+                uses: [
+                    "waters seedlings gently",
+                    "holds ten litres and is easy to carry",
+                ],
+            },
+            Thing {
+                noun: "raised bed kit",
+                uses: [
+                    "turns a narrow balcony into a vegetable patch",
+                    "goes together without tools",
+                ],
+            },
+            Thing {
+                noun: "compost bin",
+                uses: [
+                    "turns kitchen scraps into dark soil",
+                    "keeps rats and rain out",
+                ],
+            },
+            Thing {
+                noun: "hose reel",
+                uses: [
+                    "winds twenty metres of hose without kinks",
+                    "hangs on the wall out of the way",
+                ],
+            },
         ],
         faults: &[
-            "it leaks at the joint",
             "two screws were missing",
-            "the blade went blunt",
+            "the plastic cracked in the first frost",
+            "a part of it rusts already",
         ],
     },
     Line {
         category: "Camping",
-        nouns: &[
-            "two-person tent",
-            "sleeping bag",
-            "gas stove",
-            "headlamp",
-            "trekking backpack",
-        ],
-        uses: &[
-            "stays dry in heavy rain",
-            "keeps you warm on frosty nights",
-            "boils water in three minutes",
-            "carries a week of food in comfort",
+        materials: &["ripstop nylon", "waxed canvas", "light aluminium"],
+        things: &[
+            Thing {
+                noun: "two-person tent",
+                uses: ["stays dry in heavy rain", "is up in five minutes"],
+            },
+            Thing {
+                noun: "sleeping bag",
+                uses: [
+                    "keeps you warm on frosty nights",
+                    "packs down to the size of a loaf",
+                ],
+            },
+            Thing {
+                noun: "camping chair",
+                uses: [
+                    "carries a heavy person without wobbling",
+                    "folds flat under a car seat",
+                ],
+            },
+            Thing {
+                noun: "water bottle",
+                uses: [
+                    "keeps tea hot until the evening",
+                    "does not leak in a full backpack",
+                ],
+            },
+            Thing {
+                noun: "trekking backpack",
+                uses: [
+                    "carries a week of food in comfort",
+                    "keeps its load dry in a storm",
+                ],
+            },
         ],
         faults: &[
-            "the zip is stuck",
-            "a seam lets rain in",
-            "the battery dies after an hour",
+            "a seam came undone",
+            "it tore on the second trip",
+            "it smells of chemicals",
         ],
     },
     Line {
         category: "Audio",
-        nouns: &[
-            "wireless headphones",
-            "bookshelf speaker",
-            "turntable",
-            "USB microphone",
-            "radio",
-        ],
-        uses: &[
-            "fills a living room with warm sound",
-            "blocks the noise of a train",
-            "records a clear voice for meetings",
-            "plays old records beautifully",
+        materials: &["walnut veneer", "matt black metal", "soft leather"],
+        things: &[
+            Thing {
+                noun: "pair of wireless headphones",
+                uses: [
+                    "blocks the noise of a train",
+                    "plays for thirty hours on one charge",
+                ],
+            },
+            Thing {
+                noun: "bookshelf speaker",
+                uses: [
+                    "fills a living room with warm sound",
+                    "is small enough for a crowded shelf",
+                ],
+            },
+            Thing {
+                noun: "turntable",
+                uses: [
+                    "plays old records beautifully",
+                    "stops by itself at the end of a side",
+                ],
+            },
+            Thing {
+                noun: "USB microphone",
+                uses: [
+                    "records a clear voice for meetings",
+                    "hides the noise of the keyboard",
+                ],
+            },
+            Thing {
+                noun: "kitchen radio",
+                uses: [
+                    "finds its stations within seconds",
+                    "survives steam and splashes",
+                ],
+            },
         ],
         faults: &[
             "the left side is silent",
@@ -136,44 +241,85 @@ pub const LINES: &[Line] = &[
     },
     Line {
         category: "Cycling",
-        nouns: &[
-            "commuter helmet",
-            "pannier bag",
-            "floor pump",
-            "rear light",
-            "chain lock",
-        ],
-        uses: &[
-            "makes the ride to work safer",
-            "keeps a laptop dry in the rain",
-            "fills a tyre in twenty strokes",
-            "can be seen from far away at night",
+        materials: &["tough polymer", "hardened steel", "reflective fabric"],
+        things: &[
+            Thing {
+                noun: "commuter helmet",
+                uses: ["sits firmly and does not press", "has a light at the back"],
+            },
+            Thing {
+                noun: "pannier bag",
+                uses: [
+                    "keeps a laptop dry in the rain",
+                    "comes off the rack with one hand",
+                ],
+            },
+            Thing {
+                noun: "floor pump",
+                uses: [
+                    "fills a tyre in twenty strokes",
+                    "fits every valve there is",
+                ],
+            },
+            Thing {
+                noun: "rear light",
+                uses: [
+                    "can be seen from far away at night",
+                    "shines for a month on one battery",
+                ],
+            },
+            Thing {
+                noun: "chain lock",
+                uses: ["holds off bolt cutters", "is long enough for two bicycles"],
+            },
         ],
         faults: &[
-            "the strap broke",
             "the bracket does not fit",
-            "the key is stuck in the lock",
+            "it broke after a week",
+            "it rattles on every cobblestone",
         ],
     },
     Line {
         category: "Office",
-        nouns: &[
-            "standing desk",
-            "desk lamp",
-            "ergonomic chair",
-            "notebook set",
-            "monitor arm",
-        ],
-        uses: &[
-            "saves your back on long days",
-            "gives soft light for late reading",
-            "clears space on a crowded desk",
-            "holds a heavy screen steady",
+        materials: &["solid oak", "powder-coated steel", "grey felt"],
+        things: &[
+            Thing {
+                noun: "standing desk",
+                uses: ["saves your back on long days", "rises without a sound"],
+            },
+            Thing {
+                noun: "desk lamp",
+                uses: [
+                    "gives soft light for late reading",
+                    "remembers how bright you like it",
+                ],
+            },
+            Thing {
+                noun: "office chair",
+                uses: [
+                    "supports your back through a whole day",
+                    "rolls quietly on wooden floors",
+                ],
+            },
+            Thing {
+                noun: "pinboard",
+                uses: [
+                    "keeps notes and photos in one place",
+                    "swallows the echo of a bare room",
+                ],
+            },
+            Thing {
+                noun: "monitor arm",
+                uses: [
+                    "holds a heavy screen steady",
+                    "clears space on a crowded desk",
+                ],
+            },
         ],
         faults: &[
-            "the motor stops half-way",
-            "the arm sinks slowly",
-            "a wheel squeaks loudly",
+            "it wobbles",
+            "a screw hole is in the wrong place",
+            "the surface came scratched",
         ],
     },
 ];
@@ -192,18 +338,6 @@ pub const STYLES: &[&str] = &[
     "Sturdy",
     "Featherlight",
     "Urban",
-];
-
-/// What a product is made of.
-pub const MATERIALS: &[&str] = &[
-    "brushed steel",
-    "recycled aluminium",
-    "oiled beech",
-    "waxed canvas",
-    "tempered glass",
-    "ripstop nylon",
-    "cork and rubber",
-    "solid oak",
 ];
 
 /// Notes that customers leave with an order. `{product}` and `{city}` are filled in.

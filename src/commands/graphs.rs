@@ -1,0 +1,171 @@
+//! `relvec validate`, `plan`, `graph`, `handlers` and `schema`: what can be known without running anything.
+
+use std::io::IsTerminal as _;
+
+use super::{print_json, show, word};
+use crate::cli::{Format, GraphArgs, GraphFormat, HandlersArgs, JobArgs, SchemaArgs, ValidateArgs};
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::diagnostic::Diagnostics;
+use crate::graph::handler::HandlerType;
+use crate::graph::plan::Plan;
+use crate::graph::{draw, preview};
+use crate::handlers::HANDLERS;
+use crate::launch::graphs::{find, nearest};
+use crate::launch::prepare;
+use crate::schema;
+use crate::settings::{Settings, variable};
+
+/// Checks graph files and prints every finding. Gives 1 if a file has one.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn validate(args: &ValidateArgs, settings: &Settings) -> Result<u8> {
+    let color = std::io::stdout().is_terminal();
+    let mut all = Vec::new();
+    let mut failed = false;
+    for file in &args.files {
+        let graph = find(&file.to_string_lossy(), settings)?;
+        let (plan, found) = match Plan::parse(&graph.path, &graph.bytes, HANDLERS) {
+            Ok(plan) => {
+                let warnings = plan.warnings().clone();
+                (Some(plan), warnings)
+            }
+            Err(found) => (None, found),
+        };
+        failed |= found.has_errors();
+        match args.format {
+            Format::Json => all.extend(json_list(&found)),
+            Format::Human => {
+                show(&found.render(color))?;
+                if let Some(plan) = plan {
+                    show(&format!(
+                        "{}: sound, {} stages, {} edges\n",
+                        graph.path,
+                        plan.stages().len(),
+                        plan.edges().len()
+                    ))?;
+                }
+            }
+        }
+    }
+    if args.format == Format::Json {
+        print_json(&all)?;
+    }
+    Ok(u8::from(failed))
+}
+
+fn json_list(found: &Diagnostics) -> Vec<serde_json::Value> {
+    match found.to_json() {
+        serde_json::Value::Array(list) => list,
+        other => vec![other],
+    }
+}
+
+/// Says what each stage would do with a job.
+///
+/// # Errors
+/// The graph or the job is wrong.
+pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
+    let plan = planned(&args.graph, settings)?;
+    let job = prepare(&super::jobs::read_job(&args.input, &args.sets)?, variable)?;
+    let job = serde_json::to_value(&job.input)
+        .map_err(|error| Error::new(ErrorKind::Internal, "the job is not JSON").because(error))?;
+    super::jobs::print_warnings(&plan);
+    let preview = preview::preview(&plan, &job);
+    match args.format {
+        Format::Json => print_json(&preview)?,
+        Format::Human => {
+            for stage in &preview {
+                let forecast = word(stage.forecast).replace('_', " ");
+                // A stage that depends on several others has a line for each.
+                let reason = stage
+                    .reason
+                    .replace("; and on ", &format!(";\n{:40}and on ", ""));
+                let line = format!("{:<18} {forecast:<20} {reason}", stage.stage);
+                show(&format!("{}\n", line.trim_end()))?;
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// Draws a graph from the edges that run.
+///
+/// # Errors
+/// There is no such graph, or it has defects.
+pub fn draw(args: &GraphArgs, settings: &Settings) -> Result<u8> {
+    let plan = planned(&args.graph, settings)?;
+    match args.format {
+        GraphFormat::Mermaid => show(&draw::mermaid(&plan))?,
+        GraphFormat::Dot => show(&draw::dot(&plan))?,
+        GraphFormat::Json => print_json(&draw::json(&plan))?,
+    }
+    Ok(0)
+}
+
+fn planned(name: &str, settings: &Settings) -> Result<Plan> {
+    let graph = find(name, settings)?;
+    Plan::parse(&graph.path, &graph.bytes, HANDLERS).map_err(Diagnostics::into_error)
+}
+
+/// Lists the handlers, or describes one.
+///
+/// # Errors
+/// There is no such handler.
+pub fn handlers(args: &HandlersArgs) -> Result<u8> {
+    let Some(name) = &args.name else {
+        for handler in HANDLERS {
+            show(&format!("{:<18} {}\n", handler.name, handler.summary))?;
+        }
+        return Ok(0);
+    };
+    let handler = HANDLERS
+        .iter()
+        .find(|handler| handler.name == name)
+        .ok_or_else(|| unknown("handler", name, HANDLERS.iter().map(|handler| handler.name)))?;
+    show(&format!("{}: {}\n", handler.name, handler.summary))?;
+    show(&format!("reads:  {}\n", reads(handler)))?;
+    show(&format!("writes: {}\n", (handler.writes)()))?;
+    show("parameters:\n")?;
+    print_json(&(handler.params_schema)())?;
+    Ok(0)
+}
+
+fn reads(handler: &HandlerType) -> String {
+    let reads: Vec<String> = (handler.reads)()
+        .iter()
+        .map(|read| format!("{}{}", read.kind, if read.required { "" } else { "?" }))
+        .collect();
+    reads.join(", ")
+}
+
+/// Prints a published schema, or the names of all.
+///
+/// # Errors
+/// There is no such schema.
+pub fn print_schema(args: &SchemaArgs) -> Result<u8> {
+    let schemas = schema::published();
+    let names = || schemas.iter().map(|(name, _)| *name);
+    let Some(name) = &args.name else {
+        for name in names() {
+            show(&format!("{name}\n"))?;
+        }
+        return Ok(0);
+    };
+    let (_, published) = schemas
+        .iter()
+        .find(|(known, _)| known == name)
+        .ok_or_else(|| unknown("schema", name, names()))?;
+    print_json(published)?;
+    Ok(0)
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
+    let error = Error::new(ErrorKind::Usage, format!("there is no {what} `{name}`"));
+    let error = match nearest(name, known.clone()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    };
+    let list: Vec<&str> = known.collect();
+    error.hint(format!("there are: {}", list.join(", ")))
+}
