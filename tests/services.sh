@@ -58,6 +58,19 @@ stop_services() {
   rm -rf "$services"
 }
 
+# Runs the tests of the generated script's own functions, in a virtual environment with what the script needs.
+run_python_tests() {
+  local wanted=templates/requirements-script.txt venv=target/python-tests
+  if ! cmp -s "$wanted" "$venv/installed.txt"; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$wanted" ||
+      fail "the script's requirements cannot be installed"
+    cp "$wanted" "$venv/installed.txt"
+  fi
+  "$venv/bin/python" -m unittest discover -s tests/python
+}
+
 # Runs the tests with cargo-nextest if it is there, else with cargo test. Arguments are those of a test binary.
 run_tests() {
   if command -v cargo-nextest >/dev/null; then

@@ -1,3 +1,9 @@
 //! The integration tests: one binary. What is in `with_services` needs what `tests/run` starts; the rest needs nothing.
 
+mod bad_input;
+mod graphs;
+mod relvec;
+mod schemas;
+mod scripted;
 mod services;
+mod with_services;

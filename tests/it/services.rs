@@ -23,6 +23,8 @@ pub async fn postgres_url() -> String {
         .execute(&mut connection)
         .await
         .expect("a database can be made");
-    let (server, _) = administrator.rsplit_once('/').expect("a URL with a database");
+    let (server, _) = administrator
+        .rsplit_once('/')
+        .expect("a URL with a database");
     format!("{server}/{name}")
 }

@@ -1,0 +1,421 @@
+//! Graph files: the shipped ones, and the folders of valid and invalid ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use relvec::graph::context::{Answer, RunEnvironment, Secrets};
+use relvec::graph::event::{Event, StageStatus};
+use relvec::graph::file::{GraphFile, schema};
+use relvec::graph::plan::Plan;
+use relvec::graph::preview::{agrees, preview};
+use relvec::graph::result::{RecordedStage, RunInput, RunResult};
+use relvec::graph::run::Run;
+use relvec::launch::graphs::shipped;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::scripted::HANDLERS;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/graphs")
+        .join(name)
+}
+
+fn files(name: &str, extension: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(folder(name)).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|found| found == extension) {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            names.insert(stem.expect("a name").to_owned());
+        }
+    }
+    names
+}
+
+fn updating() -> bool {
+    relvec::settings::variable("UPDATE_EXPECTED").is_some()
+}
+
+#[test]
+fn every_valid_graph_is_accepted() {
+    let names = files("valid", "toml");
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let bytes = std::fs::read(folder("valid").join(format!("{name}.toml"))).expect("a file");
+        match Plan::parse(&format!("{name}.toml"), &bytes, HANDLERS) {
+            Ok(plan) => assert_eq!(plan.name(), name),
+            Err(found) => panic!("{}", found.render(false)),
+        }
+    }
+}
+
+#[test]
+fn every_invalid_graph_has_the_diagnostic_beside_it() {
+    let names = files("invalid", "toml");
+    assert!(names.len() >= 30, "{names:?}");
+    let mut different = Vec::new();
+    for name in &names {
+        let bytes = std::fs::read(folder("invalid").join(format!("{name}.toml"))).expect("a file");
+        let Err(found) = Plan::parse(&format!("{name}.toml"), &bytes, HANDLERS) else {
+            panic!("{name}.toml is accepted");
+        };
+        let drawn = found.render(false);
+        let expected = folder("invalid").join(format!("{name}.txt"));
+        if updating() {
+            std::fs::write(&expected, &drawn).expect("a file that can be written");
+        }
+        let said = std::fs::read_to_string(&expected).unwrap_or_default();
+        if said != drawn {
+            different.push(format!("{name}.toml now says:\n{drawn}"));
+        }
+    }
+    assert!(
+        different.is_empty(),
+        "run with UPDATE_EXPECTED=1 if this is meant\n{}",
+        different.join("\n")
+    );
+}
+
+#[test]
+fn no_expected_diagnostic_is_left_without_its_graph() {
+    let graphs = files("invalid", "toml");
+    let expected = files("invalid", "txt");
+    assert_eq!(graphs, expected);
+    assert!(files("valid", "txt").is_empty());
+    for name in ["valid", "invalid"] {
+        let all = std::fs::read_dir(folder(name)).expect("a folder").count();
+        let known = files(name, "toml").len() + files(name, "txt").len();
+        assert_eq!(all, known, "a file of another sort in tests/graphs/{name}");
+    }
+}
+
+#[test]
+fn the_schema_takes_valid_graphs() {
+    let validator = jsonschema::validator_for(&schema(HANDLERS)).expect("a schema");
+    let valid = files("valid", "toml").into_iter().map(|name| {
+        let path = folder("valid").join(format!("{name}.toml"));
+        std::fs::read_to_string(path).expect("a file")
+    });
+    for text in valid.chain([default_text()]) {
+        let text = text.trim_start_matches('\u{FEFF}');
+        let graph: Value = toml::from_str(text).expect("TOML");
+        let errors: Vec<_> = validator
+            .iter_errors(&graph)
+            .map(|e| e.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:?} in\n{text}");
+    }
+}
+
+#[test]
+fn hostile_files_end_in_a_diagnostic() {
+    let head = "name = \"g\"\n";
+    for (what, text) in [
+        ("a mebibyte and more", "#".repeat(10 << 20)),
+        (
+            "nested arrays",
+            format!("{head}description = {}", "[".repeat(20_000)),
+        ),
+        (
+            "nested tables",
+            format!("{head}description = {}", "{a=".repeat(20_000)),
+        ),
+        (
+            "plus signs",
+            format!("{head}concurrency = {}1", "+".repeat(100_000)),
+        ),
+        ("dotted keys", format!("{head}{}a = 1", "a.".repeat(20_000))),
+        (
+            "many edges",
+            format!("{head}{}", "[[edges]]\n".repeat(50_000)),
+        ),
+        (
+            "many stages",
+            format!(
+                "{head}edges=[{{chain=[{}]}}]",
+                "\"a\",\"b\",".repeat(100_000)
+            ),
+        ),
+        (
+            "many unknown stages in conditions",
+            (0..5_000).fold(format!("{head}edges = [\n"), |text, n| {
+                text + &format!(
+                    "{{ from = \"a{n}\", to = \"b\", when = \"stages.c{n}.status == 'x'\" }},\n"
+                )
+            }) + "]",
+        ),
+        (
+            "a long name",
+            format!("{head}[stages.{}]", "a".repeat(500_000)),
+        ),
+        (
+            "many unknown keys",
+            (0..20_000).fold(head.to_owned(), |text, n| format!("{text}k{n}=1\n")),
+        ),
+    ] {
+        let Err(found) = Plan::parse("hostile.toml", text.as_bytes(), HANDLERS) else {
+            panic!("{what} is accepted");
+        };
+        let drawn = found.render(false);
+        assert!(
+            !drawn.is_empty() && drawn.len() < 200_000,
+            "{what}: {} bytes",
+            drawn.len()
+        );
+    }
+}
+
+fn default_text() -> String {
+    let graph = shipped("default").expect("the default graph");
+    String::from_utf8(graph.bytes).expect("UTF-8")
+}
+
+fn default_plan() -> Arc<Plan> {
+    let graph = shipped("default").expect("the default graph");
+    match Plan::parse(&graph.path, &graph.bytes, HANDLERS) {
+        Ok(plan) => Arc::new(plan),
+        Err(found) => panic!("{}", found.render(false)),
+    }
+}
+
+fn job(llm: bool, review: bool, script: &Value) -> Value {
+    let mut job = json!({
+        "llm": {"enabled": llm},
+        "require_review": review,
+        "script": {"run_validation": {"verdict": "validated"}, "gate_review": "gate"},
+    });
+    for (stage, does) in script.as_object().into_iter().flatten() {
+        job["script"][stage] = does.clone();
+    }
+    job
+}
+
+fn run_input(job: Value) -> RunInput {
+    RunInput {
+        job,
+        environment: RunEnvironment {
+            run_id: Uuid::nil(),
+            secrets: Secrets::default(),
+            answers: BTreeMap::new(),
+            artifacts: PathBuf::from("not-used"),
+            cache: PathBuf::from("not-used"),
+            cancel: CancellationToken::new(),
+        },
+        recorded: Vec::new(),
+        questions: Vec::new(),
+    }
+}
+
+async fn execute(input: RunInput) -> (Vec<Event>, RunResult) {
+    let mut run = Run::start(default_plan(), input);
+    let mut events = Vec::new();
+    while let Some(event) = run.next_event().await {
+        events.push(event);
+    }
+    (events, run.into_result())
+}
+
+/// Gives the run's status and the stages that did not succeed.
+fn summary(result: &RunResult) -> String {
+    let others = result
+        .stages
+        .iter()
+        .filter(|stage| stage.status != StageStatus::Succeeded)
+        .map(|stage| format!("{} {}", stage.id, stage.status.name()));
+    let status = json!(result.status);
+    let parts: Vec<_> = std::iter::once(status.as_str().unwrap_or("?").to_owned())
+        .chain(others)
+        .collect();
+    parts.join(", ")
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_branch_of_the_default_graph() {
+    for (job, expected) in [
+        (
+            job(true, false, &json!({})),
+            "succeeded, gate_review not_taken",
+        ),
+        (
+            job(false, false, &json!({})),
+            "succeeded, llm_advisor skipped, gate_review not_taken",
+        ),
+        (
+            job(true, false, &json!({"llm_advisor": "fail"})),
+            "succeeded, llm_advisor skipped, gate_review not_taken",
+        ),
+        (
+            job(true, false, &json!({"executor": "fail"})),
+            "waiting, executor failed, run_validation not_taken, gate_review waiting",
+        ),
+        (
+            job(true, false, &json!({"executor": "hang"})),
+            "waiting, executor timed_out, run_validation not_taken, gate_review waiting",
+        ),
+        (
+            job(true, true, &json!({})),
+            "waiting, run_validation not_taken, gate_review waiting",
+        ),
+        (
+            job(true, false, &json!({"analyzer": "ask"})),
+            "waiting, run_validation not_taken, gate_review waiting",
+        ),
+        (
+            job(
+                true,
+                false,
+                &json!({"run_validation": {"verdict": "unverified"}}),
+            ),
+            "waiting, gate_review waiting",
+        ),
+        (
+            job(true, false, &json!({"run_validation": "fail"})),
+            "failed, run_validation failed, gate_review cancelled",
+        ),
+        (
+            job(true, false, &json!({"collect_metadata": "fail"})),
+            "failed, collect_metadata failed, normalize_schema cancelled, analyzer cancelled, \
+             llm_advisor cancelled, code_generator cancelled, infra_generator cancelled, \
+             executor cancelled, run_validation cancelled, gate_review cancelled",
+        ),
+    ] {
+        let told = preview(&default_plan(), &job);
+        let (_, result) = execute(run_input(job.clone())).await;
+        assert_eq!(summary(&result), expected, "{job}");
+        let failed = result.error.is_some() && !expected.starts_with("waiting");
+        for (told, stage) in told.iter().zip(&result.stages).filter(|_| !failed) {
+            assert_eq!(told.stage, stage.id);
+            assert!(
+                agrees(told.forecast, stage.status),
+                "{told:?} became {:?}",
+                stage.status
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_gate_of_the_default_graph_is_answered() {
+    let job = job(true, false, &json!({"executor": "fail"}));
+    let (events, parked) = execute(run_input(job.clone())).await;
+    for (choice, expected) in [
+        (
+            "approve",
+            "succeeded, executor failed, run_validation not_taken",
+        ),
+        (
+            "reject",
+            "failed, executor failed, run_validation not_taken, gate_review failed",
+        ),
+    ] {
+        let mut again = run_input(job.clone());
+        again.recorded = recorded(&events);
+        again.questions.clone_from(&parked.questions);
+        let answer = Answer {
+            choice: choice.to_owned(),
+            by: "ada".to_owned(),
+            at: "2026-01-01T00:00:00Z".to_owned(),
+        };
+        again
+            .environment
+            .answers
+            .insert("accept".to_owned(), answer);
+        let (events, resumed) = execute(again).await;
+        assert_eq!(summary(&resumed), expected);
+        let started: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::StageStarted { stage, .. } => Some(stage.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(started, ["gate_review"], "only the gate runs again");
+    }
+}
+
+/// A killed process goes on from what was recorded until then, wherever that was.
+#[tokio::test(start_paused = true)]
+async fn the_default_graph_ends_the_same_wherever_it_is_cut() {
+    for script in [
+        json!({}),
+        json!({"llm_advisor": "fail"}),
+        json!({"executor": "fail"}),
+        json!({"run_validation": {"verdict": "unverified"}}),
+    ] {
+        let job = job(true, false, &script);
+        let (whole, result) = execute(run_input(job.clone())).await;
+        for cut in 0..whole.len() {
+            let mut run = Run::start(default_plan(), run_input(job.clone()));
+            let mut events = Vec::new();
+            while events.len() < cut {
+                events.extend(run.next_event().await);
+            }
+            drop(run);
+            let mut again = run_input(job.clone());
+            again.recorded = recorded(&events);
+            let (_, resumed) = execute(again).await;
+            assert_eq!(
+                summary(&resumed),
+                summary(&result),
+                "cut after {cut} events"
+            );
+        }
+    }
+}
+
+/// Gives what a store records of a run's events.
+fn recorded(events: &[Event]) -> Vec<RecordedStage> {
+    let decisions = |from: &str| {
+        let decided = events.iter().filter_map(move |event| match event {
+            Event::EdgeDecided { decision } => Some(decision.clone()),
+            _ => None,
+        });
+        decided.filter(|decision| decision.from == from).collect()
+    };
+    let finished = events.iter().filter_map(|event| match event {
+        Event::StageFinished {
+            stage,
+            status,
+            reason,
+            attempts,
+            seconds,
+            output,
+            ..
+        } => Some(RecordedStage {
+            id: stage.clone(),
+            status: *status,
+            reason: Some(reason.clone()),
+            attempts: *attempts,
+            seconds: *seconds,
+            output: output.clone(),
+            decisions: decisions(stage),
+            artifacts: Vec::new(),
+        }),
+        _ => None,
+    });
+    finished.collect()
+}
+
+#[test]
+fn the_default_graph_cannot_lose_a_stage_it_needs() {
+    let default = default_text();
+    for needed in [
+        "collect_metadata",
+        "normalize_schema",
+        "analyzer",
+        "code_generator",
+        "infra_generator",
+    ] {
+        let text = default.replacen(&format!("    \"{needed}\",\n"), "", 1);
+        assert_ne!(text, default);
+        let file = GraphFile::parse("cut.toml", text.as_bytes()).expect("TOML");
+        let found = Plan::build(&file, HANDLERS).expect_err(needed);
+        assert!(found.has_errors(), "{needed}");
+    }
+    let without_llm = default.replacen("    \"llm_advisor\",\n", "", 1);
+    assert!(Plan::parse("cut.toml", without_llm.as_bytes(), HANDLERS).is_ok());
+}

@@ -1,0 +1,10 @@
+//! Tests that need what `tests/run` starts; `tests/run --fast` leaves them out.
+
+mod bad_services;
+mod branches;
+mod end_to_end;
+mod gateway;
+mod hostile;
+mod kills;
+mod source_postgres;
+mod validation;
