@@ -41,6 +41,12 @@ pub enum Command {
         #[command(subcommand)]
         command: RunsCommand,
     },
+    /// Says where the embedded target is, or stops it
+    Target {
+        /// What to do with the embedded target.
+        #[command(subcommand)]
+        command: TargetCommand,
+    },
     /// Serves relvec's own embeddings (hashed n-grams) over OpenAI's API, for demos and tests
     EmbedServer(EmbedServerArgs),
 }
@@ -192,6 +198,15 @@ pub enum RunsCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+/// `relvec target`
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum TargetCommand {
+    /// Starts the embedded target if it does not run, and says where it is
+    Show,
+    /// Stops the embedded target; the next run starts it again
+    Stop,
 }
 
 /// `relvec embed-server`

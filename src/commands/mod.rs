@@ -5,6 +5,7 @@ mod graphs;
 mod inspect;
 pub mod jobs;
 mod runs;
+mod target;
 
 use std::io::Write as _;
 
@@ -30,6 +31,7 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Handlers(args) => graphs::handlers(&args),
         Command::Schema(args) => graphs::print_schema(&args),
         Command::Runs { command } => runs::runs(command, settings).await,
+        Command::Target { command } => target::target(command, &settings).await,
         Command::EmbedServer(args) => jobs::embed_server(&args).await,
     }
 }

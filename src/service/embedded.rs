@@ -71,6 +71,8 @@ pub struct EmbeddedTarget {
     pub port: u16,
     /// Its data folder.
     pub data: PathBuf,
+    /// The file that holds its password.
+    pub password_file: PathBuf,
 }
 
 /// The embedded target of a cache folder.
@@ -229,6 +231,7 @@ impl Place {
                 .into(),
             port,
             data: self.data(),
+            password_file: self.password_file(),
         }
     }
 

@@ -6,4 +6,5 @@ mod relvec;
 mod schemas;
 mod scripted;
 mod services;
+mod tables;
 mod with_services;

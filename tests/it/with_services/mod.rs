@@ -2,6 +2,7 @@
 
 mod bad_services;
 mod branches;
+mod demo;
 mod end_to_end;
 mod gateway;
 mod hostile;
