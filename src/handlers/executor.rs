@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -134,6 +134,9 @@ async fn prepare(
     command
         .arg("-I")
         .arg(ctx.artifacts().join(SCRIPT))
+        // A script that outlived a killed relvec would hold the target's lock against the run that goes on.
+        .arg("--until-stdin-ends")
+        .stdin(Stdio::piped())
         .envs(
             environment
                 .iter()

@@ -104,6 +104,8 @@ pub async fn run(
         .kill_on_drop(true)
         .spawn()?;
     let mut group = Group::of(&child);
+    // Where the command has a pipe as its input, it stays open until the end: waiting for a child would close it.
+    let _input = child.stdin.take();
     let mut stdout = Lines::new(child.stdout.take(), MAX_STDOUT_LINE);
     let mut stderr = Lines::new(child.stderr.take(), MAX_STDERR_LINE);
     let mut status = None;

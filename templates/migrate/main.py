@@ -46,6 +46,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--price", type=float, metavar="N", help="price of a million tokens, for the estimate of --dry-run"
     )
+    parser.add_argument(
+        "--until-stdin-ends",
+        action="store_true",
+        help="stop in order when standard input ends: for a program that starts this one",
+    )
     return parser.parse_args()
 
 
@@ -60,6 +65,19 @@ def stop_on_signals(stop: threading.Event) -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
+def stop_with_standard_input() -> None:
+    """Ends the run in order when the program at the other end of standard input is gone, however it went."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(1)  # nothing is lost, and the target's lock is free for the run that goes on
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def migrate(options: argparse.Namespace) -> int:
     """Runs everything and prints the report; gives the exit code."""
     started = time.monotonic()
@@ -69,6 +87,8 @@ def migrate(options: argparse.Namespace) -> int:
     keep_secret(options.target)
     stop, usage, dimensions = threading.Event(), Usage(), None
     stop_on_signals(stop)
+    if options.until_stdin_ends:
+        stop_with_standard_input()
     source = open_source(options.source)
     counts = {name: Counts(source_rows=rows) for name, rows in check_queries(source).items()}
     snapshot_at = source.snapshot_at()

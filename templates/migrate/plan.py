@@ -9,4 +9,5 @@ REQUEST_BYTES = 8 * 1024 * 1024  # most bytes of text in one request
 REFUSALS_IN_A_ROW = 100  # single texts; then the API is at fault and not the texts
 VECTOR_LIMIT, HNSW_LIMIT, TYPE_LIMIT = 2000, 4000, 16000  # dimensions: vector's index, halfvec's index, halfvec
 LOCK_SECONDS = 10.0  # a killed run's connection needs a moment to let go of the lock
+ORPHAN_SECONDS = 3.0  # to finish in, once the program that started this one is gone
 ESTIMATE_BYTES_A_TOKEN = 4

@@ -70,3 +70,49 @@ async fn a_killed_run_loses_nothing_and_the_next_one_embeds_only_the_rest() {
     );
     assert_eq!(embedded.unwrap() + unchanged.unwrap(), ROWS);
 }
+
+/// Gives the processes of this machine whose arguments hold a text.
+fn processes_with(text: &str) -> Vec<String> {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(text))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_killed_run_leaves_no_script_behind() {
+    let relvec = Relvec::new();
+    let source = sqlite(&relvec.path("notes.db"), &many_rows()).await;
+    // An endpoint that takes a request and never answers it.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut job = job(&source, &postgres_url().await);
+    let address = silent.local_addr().unwrap();
+    job["embedding"] = serde_json::json!({
+        "provider": "openai", "base_url": format!("http://{address}/v1"), "model": "silent", "dimensions": 8,
+    });
+    let file = relvec.path("silent.json");
+    std::fs::write(&file, job.to_string()).unwrap();
+    let mut killed = relvec
+        .command(&["run", "default", "--input", file.to_str().unwrap()])
+        .env("RELVEC_HOME", relvec.path("home"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let home = relvec.path("home").join("runs").display().to_string();
+    let (_connection, _) = silent.accept().await.unwrap();
+    assert_eq!(
+        processes_with(&home).len(),
+        1,
+        "the script waits for its answer"
+    );
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !processes_with(&home).is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", processes_with(&home));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
