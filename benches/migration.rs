@@ -22,7 +22,7 @@ async fn main() {
         .current_dir(root)
         .arg("benches/migration/run.py")
         .args(["--relvec", env!("CARGO_BIN_EXE_relvec")])
-        .args(["--target", target.url.expose_secret()])
+        .env("TARGET_URL", target.url.expose_secret())
         .args(arguments)
         .status();
     Embedded::stop(&cache)

@@ -17,6 +17,7 @@ import http.client
 import http.server
 import json
 import multiprocessing
+import os
 import pathlib
 import random
 import sqlite3
@@ -253,12 +254,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rows a second of the generated migration, and of the endpoint alone.")
     parser.add_argument("--relvec", default="target/release/relvec", help="the program that has `embed-server`")
     parser.add_argument("--constant", action="store_true", help="an endpoint of constant vectors instead of relvec's")
-    parser.add_argument("--target", required=True, help="postgres://… with pgvector; tables relvec_bench* are dropped")
+    parser.add_argument(
+        "--target",
+        default=os.environ.get("TARGET_URL"),
+        help="postgres://… with pgvector, else TARGET_URL; tables relvec_bench* are dropped",
+    )
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if not options.target:
+        parser.error("no target: give --target or set TARGET_URL")
     python = python_with_requirements()
     with tempfile.TemporaryDirectory() as folder, endpoint(options) as port:
         make_source(pathlib.Path(folder, "source.db"), options.rows)
