@@ -130,6 +130,22 @@ async fn prepare(
         }
     }
     let venv = virtual_environment(infra, ctx).await?;
+    let mut command = script_command(&venv, ctx, &environment);
+    match job.execution.mode {
+        ExecutionMode::Simulate => {
+            command.arg("--dry-run");
+        }
+        ExecutionMode::Container | ExecutionMode::Process => {}
+    }
+    Ok(Prepared {
+        command,
+        redactor,
+        _endpoint: endpoint,
+    })
+}
+
+/// Makes the script's command; secrets are in its environment only.
+fn script_command(venv: &Venv, ctx: &Context, environment: &[(OsString, SecretString)]) -> Command {
     let mut command = process::command(venv.python());
     command
         .arg("-I")
@@ -146,17 +162,7 @@ async fn prepare(
         .env("PGPASSFILE", "/dev/null")
         .env("PYTHONUNBUFFERED", "1")
         .env("PYTHONDONTWRITEBYTECODE", "1");
-    match job.execution.mode {
-        ExecutionMode::Simulate => {
-            command.arg("--dry-run");
-        }
-        ExecutionMode::Container | ExecutionMode::Process => {}
-    }
-    Ok(Prepared {
-        command,
-        redactor,
-        _endpoint: endpoint,
-    })
+    command
 }
 
 /// Says whether relvec has to start its own endpoint: the job uses it and does not say that it runs somewhere.
