@@ -42,7 +42,7 @@ pub(super) fn table_sql(table: &TableRef) -> String {
 }
 
 /// Gives the number of text columns that the statement of an entity has.
-pub(super) fn width(entity: &EntityPlan) -> usize {
+fn width(entity: &EntityPlan) -> usize {
     1 + entity.key.len() + values(entity)
 }
 
@@ -240,8 +240,23 @@ fn child_order(dialect: Dialect, column: &PlanColumn) -> String {
     }
 }
 
+/// Makes documents of the statement's rows; `cell` reads a value as text, `failed` names the source in an error.
+pub(super) fn read<'a, R: Send + 'a>(
+    entity: &'a EntityPlan,
+    rows: BoxStream<'a, Result<R, sqlx::Error>>,
+    cell: fn(&R, usize) -> Result<Option<String>, sqlx::Error>,
+    failed: impl Fn(sqlx::Error) -> Error + Copy + Send + 'a,
+) -> BoxStream<'a, Result<SourceDocument>> {
+    let width = width(entity);
+    let rows = rows.map(move |row| {
+        row.and_then(|row| (0..width).map(|index| cell(&row, index)).collect())
+            .map_err(failed)
+    });
+    assemble(entity, rows.boxed())
+}
+
 /// Puts documents together from rows sorted by key and part.
-pub(super) fn assemble<'a>(
+fn assemble<'a>(
     entity: &'a EntityPlan,
     rows: BoxStream<'a, Result<Row>>,
 ) -> BoxStream<'a, Result<SourceDocument>> {

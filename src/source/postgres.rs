@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row as _};
 
@@ -117,18 +117,10 @@ impl Snapshot for PostgresSnapshot {
         &'a mut self,
         entity: &'a EntityPlan,
     ) -> BoxStream<'a, Result<SourceDocument>> {
-        let width = documents::width(entity);
         let url = &self.url;
         let sql = documents::statement(Dialect::Postgres, entity);
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .fetch(&mut self.connection)
-            .map_err(|error| failed(url, error))
-            .and_then(move |row| async move {
-                (0..width)
-                    .map(|index| cell(&row, index).map_err(|error| failed(url, error)))
-                    .collect()
-            });
-        documents::assemble(entity, rows.boxed())
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut self.connection);
+        documents::read(entity, rows, cell, move |error| failed(url, error))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row as _, TypeInfo as _, ValueRef as _};
 
@@ -220,18 +220,10 @@ impl Snapshot for SqliteSnapshot {
         &'a mut self,
         entity: &'a EntityPlan,
     ) -> BoxStream<'a, Result<SourceDocument>> {
-        let width = documents::width(entity);
         let path = &self.path;
         let sql = documents::statement(Dialect::Sqlite, entity);
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .fetch(&mut self.connection)
-            .map_err(|error| failed(path, error))
-            .and_then(move |row| async move {
-                (0..width)
-                    .map(|index| cell(&row, index).map_err(|error| failed(path, error)))
-                    .collect()
-            });
-        documents::assemble(entity, rows.boxed())
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut self.connection);
+        documents::read(entity, rows, cell, move |error| failed(path, error))
     }
 }
 
