@@ -172,7 +172,7 @@ mod tests {
     const TEXT: &str = r#"
 name = "drawn"
 edges = [
-    { from = "a", to = "b", on = ["succeeded", "failed"], when = "stages.a.status == \"x\"" },
+    { from = "a", to = "b", on = ["succeeded", "failed"], when = "stages.a.status == \"failed\"" },
     { from = "a", to = "c", else = true },
     { chain = ["b", "d"] },
 ]
@@ -196,7 +196,7 @@ handler = "step"
     s1["b"]
     s2["c<br/>when stages.a.output.value #60; 3"]
     s3["d"]
-    s0 -->|"on succeeded, failed when stages.a.status == #34;x#34;"| s1
+    s0 -->|"on succeeded, failed when stages.a.status == #34;failed#34;"| s1
     s0 -->|"else"| s2
     s1 --> s3
     classDef optional stroke-dasharray: 4 4
@@ -208,7 +208,8 @@ handler = "step"
     #[test]
     fn dot_quotes_what_it_must() {
         let text = dot(&plan(TEXT));
-        let edge = r#""a" -> "b" [label="on succeeded, failed when stages.a.status == \"x\""];"#;
+        let edge =
+            r#""a" -> "b" [label="on succeeded, failed when stages.a.status == \"failed\""];"#;
         assert!(text.contains(edge), "{text}");
         assert!(text.contains(r#""b" -> "d";"#), "{text}");
     }

@@ -29,9 +29,12 @@ pub mod sources;
 mod attempt;
 mod certain;
 mod decide;
+mod domain;
 mod extends;
 mod infer;
+mod lint;
 mod order;
+mod params;
 mod places;
 mod references;
 mod resolve;
@@ -46,6 +49,8 @@ mod agreement;
 mod interruption;
 #[cfg(test)]
 mod left_out;
+#[cfg(test)]
+mod proof;
 #[cfg(test)]
 mod semantics;
 #[cfg(test)]
