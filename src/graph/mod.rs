@@ -54,4 +54,6 @@ mod proof;
 #[cfg(test)]
 mod semantics;
 #[cfg(test)]
+mod soundness;
+#[cfg(test)]
 mod testing;
