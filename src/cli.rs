@@ -111,6 +111,8 @@ pub enum GraphFormat {
     Mermaid,
     /// DOT, for Graphviz.
     Dot,
+    /// SVG, drawn by relvec itself.
+    Svg,
     /// Stages and edges as JSON.
     Json,
 }
@@ -118,8 +120,12 @@ pub enum GraphFormat {
 /// `relvec graph`
 #[derive(Debug, Args)]
 pub struct GraphArgs {
-    /// A graph's name or file
-    pub graph: String,
+    /// A graph's name or file; with --run, the graph is the run's own
+    #[arg(required_unless_present = "run")]
+    pub graph: Option<String>,
+    /// Draws what happened in a run on the graph as it was when the run was accepted
+    #[arg(long, value_name = "ID")]
+    pub run: Option<Uuid>,
     /// How it is drawn
     #[arg(long, value_enum, default_value = "mermaid")]
     pub format: GraphFormat,

@@ -2,13 +2,16 @@
 
 use std::io::IsTerminal as _;
 
+use uuid::Uuid;
+
 use super::{print_json, show, word};
 use crate::cli::{Format, GraphArgs, GraphFormat, HandlersArgs, JobArgs, SchemaArgs, ValidateArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::diagnostic::Diagnostics;
+use crate::graph::draw::{self, History};
 use crate::graph::handler::HandlerType;
 use crate::graph::plan::Plan;
-use crate::graph::{draw, preview};
+use crate::graph::preview;
 use crate::handlers::HANDLERS;
 use crate::launch::graphs::{find, nearest};
 use crate::launch::prepare;
@@ -89,18 +92,53 @@ pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
     Ok(0)
 }
 
-/// Draws a graph from the edges that run.
+/// Draws a graph from the edges that run, or a run on its graph.
 ///
 /// # Errors
-/// There is no such graph, or it has defects.
-pub fn draw(args: &GraphArgs, settings: &Settings) -> Result<u8> {
-    let plan = planned(&args.graph, settings)?;
+/// There is no such graph or run, the graph has defects, or the run is one of another graph.
+pub async fn draw(args: &GraphArgs, settings: Settings) -> Result<u8> {
+    let name = args.graph.as_deref();
+    let (plan, history) = match args.run {
+        Some(run) => happened(run, name, settings).await?,
+        // Without a run, the command line has a graph.
+        None => (planned(name.unwrap_or_default(), &settings)?, None),
+    };
+    let history = history.as_ref();
     match args.format {
-        GraphFormat::Mermaid => show(&draw::mermaid(&plan))?,
-        GraphFormat::Dot => show(&draw::dot(&plan))?,
-        GraphFormat::Json => print_json(&draw::json(&plan))?,
+        GraphFormat::Mermaid => show(&draw::mermaid(&plan, history))?,
+        GraphFormat::Dot => show(&draw::dot(&plan, history))?,
+        GraphFormat::Svg => show(&draw::svg(&plan, history))?,
+        GraphFormat::Json => print_json(&draw::json(&plan, history))?,
     }
     Ok(0)
+}
+
+/// Gives the graph of a run as it was accepted, and what happened on it.
+async fn happened(
+    run: Uuid,
+    named: Option<&str>,
+    settings: Settings,
+) -> Result<(Plan, Option<History>)> {
+    let given = named.map(|name| find(name, &settings)).transpose()?;
+    let launch = super::jobs::open(settings).await?;
+    let stored = launch.store().load(run).await?;
+    if let Some(other) = given.filter(|given| given.name != stored.graph) {
+        let (given, own) = (other.name, stored.graph);
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("run {run} is one of graph `{own}`, not of `{given}`"),
+        )
+        .hint(format!("relvec graph --run {run}")));
+    }
+    let plan = launch
+        .plan(
+            &format!("{}.toml", stored.graph),
+            stored.graph_text.as_bytes(),
+        )
+        .map_err(Diagnostics::into_error)?;
+    let stages = stored.stages.into_iter().map(|stage| stage.document);
+    let statuses = stages.map(|stage| (stage.id, stage.status)).collect();
+    Ok((plan, Some(History::new(statuses, stored.edges))))
 }
 
 fn planned(name: &str, settings: &Settings) -> Result<Plan> {
