@@ -64,12 +64,15 @@ pub(super) struct Layout {
 pub(super) fn place(boxes: &[Size], links: &[Link]) -> Layout {
     let layers = Layers::new(boxes, links);
     let mut across = columns(&layers);
+    let ports = Ports::new(&layers, &across);
+    straighten(&layers, &ports, &mut across);
     let left = (0..across.len())
         .map(|cell| across[cell] - layers.sizes[cell].width / 2.0)
         .fold(f64::INFINITY, f64::min);
     for x in &mut across {
         *x += MARGIN - left;
     }
+    let ports = Ports::new(&layers, &across);
     let right = (0..across.len())
         .map(|cell| across[cell] + layers.sizes[cell].width / 2.0)
         .fold(MARGIN, f64::max);
@@ -88,7 +91,7 @@ pub(super) fn place(boxes: &[Size], links: &[Link]) -> Layout {
             height: bottom + MARGIN,
         },
         boxes: (0..boxes.len()).map(middle).collect(),
-        routes: routes(&layers, &across, &rows),
+        routes: routes(&layers, &across, &ports, &rows),
     }
 }
 
@@ -219,12 +222,47 @@ fn rows(layers: &Layers, across: &[f64]) -> Vec<(f64, f64)> {
     rows
 }
 
-/// Gives each link its way, with a port of its own at either box.
-fn routes(layers: &Layers, across: &[f64], rows: &[(f64, f64)]) -> Vec<Route> {
-    let leaving = ports(layers, across, |chain| (chain[0], chain[1]));
-    let entering = ports(layers, across, |chain| {
-        (chain[chain.len() - 1], chain[chain.len() - 2])
-    });
+/// Puts the cells of a link below each other where there is room, best of all below or above one of its ports.
+fn straighten(layers: &Layers, ports: &Ports, across: &mut [f64]) {
+    let mut beside = vec![(None, None); layers.sizes.len()];
+    for layer in &layers.order {
+        for pair in layer.windows(2) {
+            beside[pair[0]].1 = Some(pair[1]);
+            beside[pair[1]].0 = Some(pair[0]);
+        }
+    }
+    for (number, chain) in layers.chains.iter().enumerate() {
+        let (leaving, entering) = (ports.leaving[number], ports.entering[number]);
+        let mut rest = &chain[1..chain.len() - 1];
+        while !rest.is_empty() {
+            let (mut least, mut most) = (f64::NEG_INFINITY, f64::INFINITY);
+            let mut length = 0;
+            for &cell in rest {
+                let (left, right) = beside[cell];
+                let low = left.map_or(least, |it| across[it] + gap(layers, it, cell));
+                let high = right.map_or(most, |it| across[it] - gap(layers, cell, it));
+                // The sweeps keep every cell between its neighbours, but for what rounding does.
+                if length > 0 && low.max(least) > high.min(most) {
+                    break;
+                }
+                (least, most) = (low.max(least), high.min(most).max(low.max(least)));
+                length += 1;
+            }
+            let (run, after) = rest.split_at(length);
+            let is_free = |x: &f64| (least..=most).contains(x);
+            let mean = run.iter().map(|&cell| across[cell]).sum::<f64>() / whole(length);
+            let x = [entering, leaving].into_iter().find(is_free);
+            let x = x.unwrap_or(mean.clamp(least, most));
+            for &cell in run {
+                across[cell] = x;
+            }
+            rest = after;
+        }
+    }
+}
+
+/// Gives each link its way.
+fn routes(layers: &Layers, across: &[f64], ports: &Ports, rows: &[(f64, f64)]) -> Vec<Route> {
     let routes = layers.chains.iter().enumerate().map(|(number, chain)| {
         let mut falls: Vec<Fall> = chain
             .iter()
@@ -241,8 +279,8 @@ fn routes(layers: &Layers, across: &[f64], rows: &[(f64, f64)]) -> Vec<Route> {
             })
             .collect();
         if let [first, .., last] = falls.as_mut_slice() {
-            first.x = leaving[number];
-            last.x = entering[number];
+            first.x = ports.leaving[number];
+            last.x = ports.entering[number];
         }
         let label = layers.labels[number].map(|cell| {
             let (top, height) = rows[layers.layer_of[cell]];
@@ -254,6 +292,22 @@ fn routes(layers: &Layers, across: &[f64], rows: &[(f64, f64)]) -> Vec<Route> {
         Route { falls, label }
     });
     routes.collect()
+}
+
+/// Where each link leaves and enters its boxes, across.
+struct Ports {
+    leaving: Vec<f64>,
+    entering: Vec<f64>,
+}
+
+impl Ports {
+    fn new(layers: &Layers, across: &[f64]) -> Self {
+        let last = |chain: &[usize]| (chain[chain.len() - 1], chain[chain.len() - 2]);
+        Self {
+            leaving: ports(layers, across, |chain| (chain[0], chain[1])),
+            entering: ports(layers, across, last),
+        }
+    }
 }
 
 /// Gives each link its place across at one end: side by side, in the order of where the links come from or go to.
