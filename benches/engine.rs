@@ -164,6 +164,7 @@ fn input() -> RunInput {
         },
         recorded: Vec::new(),
         questions: Vec::new(),
+        spent: Duration::ZERO,
     }
 }
 

@@ -1,19 +1,16 @@
-//! `relvec validate`, `plan`, `graph`, `handlers` and `schema`: what can be known without running anything.
+//! `relvec validate`, `plan`, `handlers` and `schema`: what can be known without running anything.
 
 use std::io::IsTerminal as _;
 
-use uuid::Uuid;
-
 use super::{print_json, show, word};
-use crate::cli::{Format, GraphArgs, GraphFormat, HandlersArgs, JobArgs, SchemaArgs, ValidateArgs};
+use crate::cli::{Format, HandlersArgs, JobArgs, SchemaArgs, ValidateArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::diagnostic::Diagnostics;
-use crate::graph::draw::{self, History};
-use crate::graph::handler::HandlerType;
-use crate::graph::plan::Plan;
+use crate::graph::handler::Interface;
+use crate::graph::plan::{Plan, Selection};
 use crate::graph::preview;
-use crate::handlers::HANDLERS;
-use crate::launch::graphs::{find, nearest};
+use crate::handlers::{CATALOG, HANDLERS};
+use crate::launch::graphs::{find, load, nearest};
 use crate::launch::prepare;
 use crate::schema;
 use crate::settings::{Settings, variable};
@@ -28,7 +25,8 @@ pub fn validate(args: &ValidateArgs, settings: &Settings) -> Result<u8> {
     let mut failed = false;
     for file in &args.files {
         let graph = find(&file.to_string_lossy(), settings)?;
-        let (plan, found) = match Plan::parse(&graph.path, &graph.bytes, HANDLERS) {
+        let plan = load(&graph, settings).and_then(|file| Plan::build(&file, CATALOG));
+        let (plan, found) = match plan {
             Ok(plan) => {
                 let warnings = plan.warnings().clone();
                 (Some(plan), warnings)
@@ -69,8 +67,8 @@ fn json_list(found: &Diagnostics) -> Vec<serde_json::Value> {
 /// # Errors
 /// The graph or the job is wrong.
 pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
-    let plan = planned(&args.graph, settings)?;
-    let job = prepare(&super::jobs::read_job(&args.input, &args.sets)?, variable)?;
+    let job = prepare(&super::jobs::read_job(args)?, variable)?;
+    let plan = planned(&args.graph, &job.input.selection(), settings)?;
     let job = serde_json::to_value(&job.input)
         .map_err(|error| Error::new(ErrorKind::Internal, "the job is not JSON").because(error))?;
     super::jobs::print_warnings(&plan);
@@ -92,58 +90,11 @@ pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
     Ok(0)
 }
 
-/// Draws a graph from the edges that run, or a run on its graph.
-///
-/// # Errors
-/// There is no such graph or run, the graph has defects, or the run is one of another graph.
-pub async fn draw(args: &GraphArgs, settings: Settings) -> Result<u8> {
-    let name = args.graph.as_deref();
-    let (plan, history) = match args.run {
-        Some(run) => happened(run, name, settings).await?,
-        // Without a run, the command line has a graph.
-        None => (planned(name.unwrap_or_default(), &settings)?, None),
-    };
-    let history = history.as_ref();
-    match args.format {
-        GraphFormat::Mermaid => show(&draw::mermaid(&plan, history))?,
-        GraphFormat::Dot => show(&draw::dot(&plan, history))?,
-        GraphFormat::Svg => show(&draw::svg(&plan, history))?,
-        GraphFormat::Json => print_json(&draw::json(&plan, history))?,
-    }
-    Ok(0)
-}
-
-/// Gives the graph of a run as it was accepted, and what happened on it.
-async fn happened(
-    run: Uuid,
-    named: Option<&str>,
-    settings: Settings,
-) -> Result<(Plan, Option<History>)> {
-    let given = named.map(|name| find(name, &settings)).transpose()?;
-    let launch = super::jobs::open(settings).await?;
-    let stored = launch.store().load(run).await?;
-    if let Some(other) = given.filter(|given| given.name != stored.graph) {
-        let (given, own) = (other.name, stored.graph);
-        return Err(Error::new(
-            ErrorKind::Usage,
-            format!("run {run} is one of graph `{own}`, not of `{given}`"),
-        )
-        .hint(format!("relvec graph --run {run}")));
-    }
-    let plan = launch
-        .plan(
-            &format!("{}.toml", stored.graph),
-            stored.graph_text.as_bytes(),
-        )
-        .map_err(Diagnostics::into_error)?;
-    let stages = stored.stages.into_iter().map(|stage| stage.document);
-    let statuses = stages.map(|stage| (stage.id, stage.status)).collect();
-    Ok((plan, Some(History::new(statuses, stored.edges))))
-}
-
-fn planned(name: &str, settings: &Settings) -> Result<Plan> {
+fn planned(name: &str, selection: &Selection, settings: &Settings) -> Result<Plan> {
     let graph = find(name, settings)?;
-    Plan::parse(&graph.path, &graph.bytes, HANDLERS).map_err(Diagnostics::into_error)
+    load(&graph, settings)
+        .and_then(|file| Plan::select(&file, CATALOG, selection))
+        .map_err(Diagnostics::into_error)
 }
 
 /// Lists the handlers, or describes one.
@@ -162,15 +113,22 @@ pub fn handlers(args: &HandlersArgs) -> Result<u8> {
         .find(|handler| handler.name == name)
         .ok_or_else(|| unknown("handler", name, HANDLERS.iter().map(|handler| handler.name)))?;
     show(&format!("{}: {}\n", handler.name, handler.summary))?;
-    show(&format!("reads:  {}\n", reads(handler)))?;
-    show(&format!("writes: {}\n", (handler.writes)()))?;
+    match handler.interface {
+        Some(interface) => {
+            let interface = interface();
+            show(&format!("reads:  {}\n", reads(&interface)))?;
+            show(&format!("writes: {}\n", interface.writes))?;
+        }
+        None => show("reads and writes what its parameters declare\n")?,
+    }
     show("parameters:\n")?;
     print_json(&(handler.params_schema)())?;
     Ok(0)
 }
 
-fn reads(handler: &HandlerType) -> String {
-    let reads: Vec<String> = (handler.reads)()
+fn reads(interface: &Interface) -> String {
+    let reads: Vec<String> = interface
+        .reads
         .iter()
         .map(|read| format!("{}{}", read.kind, if read.required { "" } else { "?" }))
         .collect();

@@ -1,6 +1,7 @@
 //! What each command does, one file a group. Every function gives the process exit code.
 
 pub mod describe;
+mod draw;
 mod graphs;
 mod inspect;
 pub mod jobs;
@@ -26,7 +27,7 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Serve(args) => crate::http::serve(settings, args.listen).await.map(|()| 0),
         Command::Validate(args) => graphs::validate(&args, &settings),
         Command::Plan(args) => graphs::plan(&args, &settings),
-        Command::Graph(args) => graphs::draw(&args, settings).await,
+        Command::Graph(args) => draw::draw(&args, settings).await,
         Command::Inspect(args) => inspect::inspect(&args).await,
         Command::Handlers(args) => graphs::handlers(&args),
         Command::Schema(args) => graphs::print_schema(&args),

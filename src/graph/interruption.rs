@@ -180,7 +180,10 @@ with = { does = "obey" }
 "#;
     let ran = ran("", rest).await;
     assert_eq!(ran.summary(), "failed: a failed, b cancelled");
-    assert_eq!(ran.reason("b"), json!({"code": "run_ended", "stage": "a"}));
+    assert_eq!(
+        ran.reason("b"),
+        json!({"code": "run_ended", "cause": "stage_failed", "stage": "a"})
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,4 +205,28 @@ with = { after_ms = 1000 }
     }
     assert_eq!(names.len(), 7, "{names:?}");
     assert_eq!(run.into_result().status, RunStatus::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_at_its_deadline() {
+    let rest = r#"
+deadline = "3s"
+edges = [{ chain = ["a", "b"] }]
+[stages.a]
+handler = "step"
+with = { after_ms = 2000 }
+[stages.b]
+handler = "step"
+with = { does = "obey" }
+"#;
+    let ran = ran("", rest).await;
+    assert_eq!(ran.summary(), "failed: a succeeded, b cancelled");
+    assert_eq!(
+        ran.reason("b"),
+        json!({"code": "run_ended", "cause": "deadline", "stage": null})
+    );
+    assert_eq!(
+        ran.result.error.as_deref(),
+        Some("the run took longer than its deadline of 3s")
+    );
 }

@@ -87,15 +87,18 @@ fn label(edge: &Edge) -> Vec<String> {
     parts
 }
 
-/// Gives the stage's own condition as a line.
+/// Gives the stage's own condition as a line. One that is left out has none to meet.
 fn condition(stage: &Stage) -> Option<String> {
+    if stage.disabled.is_some() {
+        return Some("disabled".to_owned());
+    }
     let when = stage.when.as_ref()?;
     Some(format!("when {}", when.condition.expression()))
 }
 
-/// Says whether a stage may be left out of a run, by its own condition.
+/// Says whether a run may leave a stage out, or always does.
 fn is_optional(stage: &Stage) -> bool {
-    stage.when.is_some()
+    stage.when.is_some() || stage.disabled.is_some()
 }
 
 /// Says why an edge was taken or not, a line for each value that its condition read.
@@ -105,6 +108,7 @@ fn explain(decision: &EdgeDecision) -> String {
     let mut lines = vec![format!("{taken}: {} ended as {outcome}", decision.from)];
     match &decision.because {
         EdgeReason::Unconditional | EdgeReason::Outcome => {}
+        EdgeReason::NothingEnabled => lines.push("nothing behind it is enabled".to_owned()),
         EdgeReason::Condition { values, .. } => {
             let value = |value: &Value| shorten(&value.to_string(), TOOLTIP_CHARS);
             lines.extend(
