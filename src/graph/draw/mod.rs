@@ -137,3 +137,6 @@ fn shorten(text: &str, most: usize) -> String {
     let kept: String = text.chars().take(most.saturating_sub(1)).collect();
     format!("{}…", kept.trim_end())
 }
+
+#[cfg(test)]
+mod tests;
