@@ -99,15 +99,32 @@ pub struct ServeArgs {
     pub listen: std::net::SocketAddr,
 }
 
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FindingsFormat {
+    /// For people, with the lines that they are about.
+    #[default]
+    Human,
+    /// One JSON array.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Annotations of GitHub Actions.
+    Github,
+}
+
 /// `relvec validate`
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Graph files
+    /// Graph files, or names of graphs; `-` reads standard input
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// How findings are printed
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: FindingsFormat,
+    /// Takes warnings for errors
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// How a graph is drawn.
