@@ -139,8 +139,15 @@ fn unread(path: &Path, error: &Error) -> Checked {
 
 fn print_human(checked: &[Checked]) -> Result<()> {
     let color = colored(&std::io::stdout());
-    for it in checked {
-        show(&it.found.render(color))?;
+    for (place, it) in checked.iter().enumerate() {
+        let drawn = it.found.render(color);
+        // What is drawn takes several lines: an empty one ends it.
+        let apart = if drawn.is_empty() || (it.size.is_none() && place + 1 == checked.len()) {
+            ""
+        } else {
+            "\n"
+        };
+        show(&format!("{drawn}{apart}"))?;
         if let Some((stages, edges)) = it.size {
             let path = &it.path;
             show(&format!("{path}: sound, {stages} stages, {edges} edges\n"))?;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -260,15 +260,20 @@ impl Diagnostics {
         };
         // Only the lines around the span are handed over: a renderer that sees the whole file reads all of it.
         let window = self.sources.window(&diagnostic.place());
-        let mut group = level
+        let title = level
             .primary_title(diagnostic.message.as_str())
-            .id(diagnostic.code)
-            .element(
+            .id(diagnostic.code);
+        // Where there is no text, there is no line to draw.
+        let mut group = if window.text.is_empty() {
+            title.element(Origin::path(window.path))
+        } else {
+            title.element(
                 Snippet::source(window.text)
                     .path(window.path)
                     .line_start(window.first_line)
                     .annotation(AnnotationKind::Primary.span(window.span)),
-            );
+            )
+        };
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
