@@ -153,6 +153,11 @@ fn head(plan: &Plan, layout: &Layout) -> String {
         let _ = writeln!(text, "<desc>{}</desc>", escape(description));
     }
     let _ = writeln!(text, "<style>\n{STYLE}</style>");
+    // Labels cover the ways behind them: they need a ground that is known.
+    let _ = writeln!(
+        text,
+        "<rect class=\"ground\" width=\"{width:.0}\" height=\"{height:.0}\"/>"
+    );
     text
 }
 
