@@ -50,7 +50,7 @@ pub struct Diagnostic {
     pub message: String,
     /// The file.
     pub file: String,
-    /// The bytes of the file that are to blame.
+    /// The bytes of the file that are to blame; none at its start where no place is.
     pub span: Range<usize>,
     /// The line of the span's start, counted from 1.
     pub line: usize,
@@ -258,13 +258,12 @@ impl Diagnostics {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        // Only the lines around the span are handed over: a renderer that sees the whole file reads all of it.
-        let window = self.sources.window(&diagnostic.place());
         let title = level
             .primary_title(diagnostic.message.as_str())
             .id(diagnostic.code);
-        // Where there is no text, there is no line to draw.
-        let mut group = if window.text.is_empty() {
+        // Only the lines around the span are handed over: a renderer that sees the whole file reads all of it.
+        let window = self.sources.window(&diagnostic.place());
+        let mut group = if diagnostic.span == (0..0) {
             title.element(Origin::path(window.path))
         } else {
             title.element(
