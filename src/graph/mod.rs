@@ -33,10 +33,14 @@ mod attempt;
 mod certain;
 mod decide;
 mod extends;
+mod infer;
 mod order;
+mod places;
 mod references;
 mod resolve;
 mod syntax;
+mod typed;
+mod types;
 mod walk;
 
 #[cfg(test)]
