@@ -80,6 +80,12 @@ pub struct JobArgs {
     /// Sets a value of the job: execution.mode=simulate
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// Leaves a stage out, as if its `when` were false
+    #[arg(long, value_name = "STAGE", num_args = 1..)]
+    pub skip: Vec<String>,
+    /// Leaves all stages out but these
+    #[arg(long, value_name = "STAGE", num_args = 1..)]
+    pub only: Vec<String>,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -113,6 +119,8 @@ pub enum GraphFormat {
     Dot,
     /// Stages and edges as JSON.
     Json,
+    /// The graph file with what it has from those that it extends.
+    Toml,
 }
 
 /// `relvec graph`

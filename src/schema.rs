@@ -45,14 +45,22 @@ fn schema_of<T: JsonSchema>() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::handler::Interface;
     use crate::graph::output::Output;
 
     #[test]
     fn every_handlers_output_is_published() {
         let published = published();
         for handler in HANDLERS {
-            let kind = (handler.writes)();
-            let schema = (handler.output_schema)();
+            let Some(interface) = handler.interface else {
+                continue;
+            };
+            let Interface {
+                writes: kind,
+                schema,
+                ..
+            } = interface();
+            let schema = schema.get().as_ref().clone();
             assert!(
                 published.contains(&(kind.as_str(), schema)),
                 "{kind} of {} is not in the list",

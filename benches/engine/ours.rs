@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use relvec::graph::context::{Context, RunEnvironment, Secrets};
 use relvec::graph::event::RunStatus;
@@ -52,28 +53,29 @@ impl NodeHandler for Noop {
 /// A shape with the handlers that its file names.
 pub struct Planner<'s> {
     text: &'s str,
-    handlers: Vec<HandlerType>,
+    handlers: &'static [HandlerType],
 }
 
 impl<'s> Planner<'s> {
     /// Names a no-op handler for every stage, and one for stages whose table names it.
     pub fn new(shape: &'s Shape) -> Self {
         let ids = shape.ids.iter();
-        // Names of handlers are written in the program; these few live as long as it does.
-        let ids = ids.map(|id| -> &'static str { id.clone().leak() });
+        // Handlers are part of a program: these live as long as it does.
+        let names = ids.map(|id| -> &'static str { id.clone().leak() });
         let noop = HandlerType::of::<Noop>();
+        let handlers: Vec<_> = names
+            .chain([Noop::NAME])
+            .map(|name| HandlerType { name, ..noop })
+            .collect();
         Self {
             text: &shape.text,
-            handlers: ids
-                .chain([Noop::NAME])
-                .map(|name| HandlerType { name, ..noop })
-                .collect(),
+            handlers: handlers.leak(),
         }
     }
 
     /// Reads and proves the shape's file.
     pub fn plan(&self) -> Plan {
-        match Plan::parse("bench.toml", self.text.as_bytes(), &self.handlers) {
+        match Plan::parse("bench.toml", self.text.as_bytes(), self.handlers) {
             Ok(plan) => plan,
             Err(found) => panic!("{}", found.render(false)),
         }
@@ -94,6 +96,7 @@ pub fn input() -> RunInput {
         },
         recorded: Vec::new(),
         questions: Vec::new(),
+        spent: Duration::ZERO,
     }
 }
 

@@ -191,6 +191,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::graph::event::FailureClass;
 
     fn waiting() -> RunDocument {
         let stage = |id: &str, status, reason, attempts| StageDocument {
@@ -201,6 +202,7 @@ mod tests {
             seconds: Some(0.0),
         };
         let failed = Reason::Error {
+            class: FailureClass::Permanent,
             error: "no pgvector\n  next: install it".to_owned(),
         };
         let parked = Reason::Parked {

@@ -6,11 +6,11 @@ use super::{print_json, show, word};
 use crate::cli::{Format, GraphArgs, GraphFormat, HandlersArgs, JobArgs, SchemaArgs, ValidateArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::diagnostic::Diagnostics;
-use crate::graph::handler::HandlerType;
-use crate::graph::plan::Plan;
-use crate::graph::{draw, preview};
-use crate::handlers::HANDLERS;
-use crate::launch::graphs::{find, nearest};
+use crate::graph::handler::Interface;
+use crate::graph::plan::{Plan, Selection};
+use crate::graph::{draw, flat, preview};
+use crate::handlers::{CATALOG, HANDLERS};
+use crate::launch::graphs::{find, load, nearest};
 use crate::launch::prepare;
 use crate::schema;
 use crate::settings::{Settings, variable};
@@ -25,7 +25,8 @@ pub fn validate(args: &ValidateArgs, settings: &Settings) -> Result<u8> {
     let mut failed = false;
     for file in &args.files {
         let graph = find(&file.to_string_lossy(), settings)?;
-        let (plan, found) = match Plan::parse(&graph.path, &graph.bytes, HANDLERS) {
+        let plan = load(&graph, settings).and_then(|file| Plan::build(&file, CATALOG));
+        let (plan, found) = match plan {
             Ok(plan) => {
                 let warnings = plan.warnings().clone();
                 (Some(plan), warnings)
@@ -66,8 +67,8 @@ fn json_list(found: &Diagnostics) -> Vec<serde_json::Value> {
 /// # Errors
 /// The graph or the job is wrong.
 pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
-    let plan = planned(&args.graph, settings)?;
-    let job = prepare(&super::jobs::read_job(&args.input, &args.sets)?, variable)?;
+    let job = prepare(&super::jobs::read_job(args)?, variable)?;
+    let plan = planned(&args.graph, &job.input.selection(), settings)?;
     let job = serde_json::to_value(&job.input)
         .map_err(|error| Error::new(ErrorKind::Internal, "the job is not JSON").because(error))?;
     super::jobs::print_warnings(&plan);
@@ -94,18 +95,25 @@ pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
 /// # Errors
 /// There is no such graph, or it has defects.
 pub fn draw(args: &GraphArgs, settings: &Settings) -> Result<u8> {
-    let plan = planned(&args.graph, settings)?;
+    let plan = planned(&args.graph, &Selection::default(), settings)?;
     match args.format {
         GraphFormat::Mermaid => show(&draw::mermaid(&plan))?,
         GraphFormat::Dot => show(&draw::dot(&plan))?,
         GraphFormat::Json => print_json(&draw::json(&plan))?,
+        GraphFormat::Toml => {
+            let graph = find(&args.graph, settings)?;
+            let file = load(&graph, settings).map_err(Diagnostics::into_error)?;
+            show(&flat::to_toml(&file))?;
+        }
     }
     Ok(0)
 }
 
-fn planned(name: &str, settings: &Settings) -> Result<Plan> {
+fn planned(name: &str, selection: &Selection, settings: &Settings) -> Result<Plan> {
     let graph = find(name, settings)?;
-    Plan::parse(&graph.path, &graph.bytes, HANDLERS).map_err(Diagnostics::into_error)
+    load(&graph, settings)
+        .and_then(|file| Plan::select(&file, CATALOG, selection))
+        .map_err(Diagnostics::into_error)
 }
 
 /// Lists the handlers, or describes one.
@@ -124,15 +132,22 @@ pub fn handlers(args: &HandlersArgs) -> Result<u8> {
         .find(|handler| handler.name == name)
         .ok_or_else(|| unknown("handler", name, HANDLERS.iter().map(|handler| handler.name)))?;
     show(&format!("{}: {}\n", handler.name, handler.summary))?;
-    show(&format!("reads:  {}\n", reads(handler)))?;
-    show(&format!("writes: {}\n", (handler.writes)()))?;
+    match handler.interface {
+        Some(interface) => {
+            let interface = interface();
+            show(&format!("reads:  {}\n", reads(&interface)))?;
+            show(&format!("writes: {}\n", interface.writes))?;
+        }
+        None => show("reads and writes what its parameters declare\n")?,
+    }
     show("parameters:\n")?;
     print_json(&(handler.params_schema)())?;
     Ok(0)
 }
 
-fn reads(handler: &HandlerType) -> String {
-    let reads: Vec<String> = (handler.reads)()
+fn reads(interface: &Interface) -> String {
+    let reads: Vec<String> = interface
+        .reads
         .iter()
         .map(|read| format!("{}{}", read.kind, if read.required { "" } else { "?" }))
         .collect();

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::{describe, print_json, show};
@@ -12,7 +12,7 @@ use crate::cli::{EmbedServerArgs, Format, JobArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::diagnostic::Diagnostics;
 use crate::graph::plan::Plan;
-use crate::handlers::HANDLERS;
+use crate::handlers::CATALOG;
 use crate::http::embeddings;
 use crate::launch::graphs::{self, GraphSource};
 use crate::launch::{Control, Launch, PreparedJob, prepare, set};
@@ -31,10 +31,10 @@ const JOB_BYTES: u64 = 1 << 20;
 /// The graph or the job is wrong, or the run store cannot be used. A run that fails is not an error: its exit code says so.
 pub async fn run(args: JobArgs, settings: Settings) -> Result<u8> {
     let graph = graphs::find(&args.graph, &settings)?;
-    let job = prepare(&read_job(&args.input, &args.sets)?, variable)?;
+    let job = prepare(&read_job(&args)?, variable)?;
     let launch = open(settings).await?;
     let plan = launch
-        .plan(&graph.path, &graph.bytes)
+        .plan(&graph, &job.input.selection())
         .map_err(Diagnostics::into_error)?;
     print_warnings(&plan);
     let document = execute(&launch, &graph, job).await?;
@@ -48,7 +48,7 @@ pub async fn run(args: JobArgs, settings: Settings) -> Result<u8> {
 /// The store cannot be opened.
 pub async fn open(settings: Settings) -> Result<Launch> {
     let store = Store::open(&settings.store()).await?;
-    Ok(Launch::new(settings, store, HANDLERS, variable))
+    Ok(Launch::new(settings, store, CATALOG, variable))
 }
 
 /// Executes a job with progress on standard error; the first interrupt cancels it.
@@ -117,7 +117,8 @@ pub fn print_warnings(plan: &Plan) {
 ///
 /// # Errors
 /// The file cannot be read, is not JSON, or is larger than a job can be.
-pub fn read_job(path: &Path, sets: &[String]) -> Result<Value> {
+pub fn read_job(args: &JobArgs) -> Result<Value> {
+    let path = &args.input;
     let shown = if path.as_os_str() == "-" {
         "standard input".to_owned()
     } else {
@@ -146,8 +147,13 @@ pub fn read_job(path: &Path, sets: &[String]) -> Result<Value> {
         return Err(unreadable(std::io::Error::other("it is larger than 1 MiB")));
     }
     let mut job: Value = serde_json::from_slice(&text).map_err(|error| unreadable(error.into()))?;
-    for assignment in sets {
+    for assignment in &args.sets {
         set(&mut job, assignment)?;
+    }
+    for (key, stages) in [("skip", &args.skip), ("only", &args.only)] {
+        if !stages.is_empty() {
+            set(&mut job, &format!("{key}={}", json!(stages)))?;
+        }
     }
     Ok(job)
 }

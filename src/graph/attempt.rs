@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, RunEnvironment};
 use super::diagnostic::shown;
-use super::event::{Event, Question};
+use super::event::{Event, FailureClass, Question};
 use super::handler::{FailureKind, HandlerError};
 use super::output::Outputs;
 use super::plan::{Plan, Retry, Stage};
@@ -36,6 +36,7 @@ pub(super) enum Ending {
 /// The error of the last attempt, and what the handler could report.
 #[derive(Debug)]
 pub(super) struct Failure {
+    pub class: FailureClass,
     pub error: String,
     pub evidence: Option<Value>,
 }
@@ -49,6 +50,8 @@ pub(super) struct Work {
     pub stop: CancellationToken,
     pub questions: Arc<Mutex<Vec<Question>>>,
     pub events: UnboundedSender<Event>,
+    /// How long the stage was ready before this task began.
+    pub waited: Duration,
 }
 
 /// How one attempt ended.
@@ -65,18 +68,22 @@ impl Work {
         let stage = &plan.stages()[self.stage];
         let mut delays = delays(stage.retry);
         let mut number = 0;
+        let mut waited = self.waited;
         loop {
             number += 1;
             self.emit(Event::StageStarted {
                 stage: stage.id.to_string(),
                 attempt: number,
+                waited_seconds: waited.as_secs_f64(),
             });
             let (ending, retried) = judge(stage, self.attempt(stage, number).await);
             if self.stop.is_cancelled() && !matches!(ending, Ending::Succeeded(_)) {
                 return Ending::Stopped;
             }
-            let error = match &ending {
-                Ending::Failed(failure) | Ending::TimedOut(failure) => failure.error.clone(),
+            let (class, error) = match &ending {
+                Ending::Failed(failure) | Ending::TimedOut(failure) => {
+                    (failure.class, failure.error.clone())
+                }
                 Ending::Succeeded(_) | Ending::Parked(_) | Ending::Stopped => {
                     return ending;
                 }
@@ -88,9 +95,11 @@ impl Work {
             self.emit(Event::StageRetrying {
                 stage: stage.id.to_string(),
                 attempt: number,
+                class,
                 error,
                 delay_seconds: delay.as_secs_f64(),
             });
+            waited = delay;
             tokio::select! {
                 () = sleep(delay) => {}
                 () = self.stop.cancelled() => return Ending::Stopped,
@@ -141,30 +150,48 @@ fn judge(stage: &Stage, attempt: Attempt) -> (Ending, bool) {
         Attempt::Ended(Ok(output)) => (Ending::Succeeded(output), false),
         Attempt::Ended(Err(error)) => match error.kind {
             FailureKind::Parked => (Ending::Parked(error.message), false),
-            FailureKind::Transient => (failed(error), stage.retry.on.transient),
-            FailureKind::Permanent => (failed(error), false),
+            FailureKind::Transient => {
+                let failure = failure(FailureClass::Transient, error);
+                (Ending::Failed(failure), stage.retry.on.transient)
+            }
+            FailureKind::Permanent => {
+                let failure = failure(FailureClass::Permanent, error);
+                (Ending::Failed(failure), false)
+            }
+            FailureKind::TimedOut => {
+                let failure = failure(FailureClass::Timeout, error);
+                (Ending::TimedOut(failure), stage.retry.on.timeout)
+            }
         },
         Attempt::TimedOut(evidence) => {
-            let error = format!("no result within {:?}", stage.timeout);
-            let ending = Ending::TimedOut(Failure { error, evidence });
-            (ending, stage.retry.on.timeout)
+            let failure = Failure {
+                class: FailureClass::Timeout,
+                error: format!("no result within {:?}", stage.timeout),
+                evidence,
+            };
+            (Ending::TimedOut(failure), stage.retry.on.timeout)
         }
         Attempt::Panicked(text) => {
             let error = format!(
                 "the handler `{}` panicked, which is a defect of relvec: {text}",
                 stage.handler.name
             );
-            let evidence = None;
-            (Ending::Failed(Failure { error, evidence }), false)
+            let failure = Failure {
+                class: FailureClass::Panic,
+                error,
+                evidence: None,
+            };
+            (Ending::Failed(failure), false)
         }
     }
 }
 
-fn failed(error: HandlerError) -> Ending {
-    Ending::Failed(Failure {
+fn failure(class: FailureClass, error: HandlerError) -> Failure {
+    Failure {
+        class,
         error: error.message,
         evidence: error.evidence,
-    })
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use serde_json::Value;
 
 use super::condition::{Decision, EvaluationError, Found, follow};
-use super::event::{EdgeDecision, EdgeReason, Event, Question, Reason, StageStatus};
+use super::event::{EdgeDecision, EdgeReason, Event, FailureClass, Question, Reason, StageStatus};
 use super::outcome::Outcome;
 use super::plan::{Guard, Reference};
 use super::result::RecordedStage;
@@ -43,6 +43,7 @@ impl Run {
             let possible = outcome.is_some_and(|outcome| edge.on.has(outcome));
             let (taken, because) = match &edge.when {
                 _ if !possible => (false, EdgeReason::Outcome),
+                _ if edge.moot => (true, EdgeReason::NothingEnabled),
                 _ if edge.otherwise => (!sibling_taken, EdgeReason::Else { sibling_taken }),
                 None => (true, EdgeReason::Unconditional),
                 Some(guard) => match self.evaluate(guard) {
@@ -104,13 +105,18 @@ impl Run {
     /// Makes a stage ready, or skips it and decides its out-edges.
     fn activate(&mut self, stage: usize) -> Vec<Decided> {
         let plan = std::sync::Arc::clone(&self.plan);
+        if let Some(by) = plan.stages()[stage].disabled {
+            let reason = Reason::Disabled { by };
+            self.conclude(stage, StageStatus::Skipped, reason, None);
+            return self.decide_edges(stage);
+        }
         let Some(guard) = &plan.stages()[stage].when else {
-            self.ready.insert(stage);
+            self.make_ready(stage);
             return Vec::new();
         };
         match self.evaluate(guard) {
             Ok(Decision { holds: true, .. }) => {
-                self.ready.insert(stage);
+                self.make_ready(stage);
                 Vec::new()
             }
             Ok(Decision {
@@ -125,6 +131,7 @@ impl Run {
             Err(error) => {
                 let text = error.to_string();
                 let reason = Reason::Error {
+                    class: FailureClass::Condition,
                     error: text.clone(),
                 };
                 self.conclude(stage, StageStatus::Failed, reason, None);

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::sources::{Place, Sources};
 use crate::error::{Error, ErrorKind};
 
 /// Diagnostics kept of one file; a file with more defects says how many more there are.
@@ -43,21 +44,37 @@ pub struct Diagnostic {
     pub message: String,
     /// The file.
     pub file: String,
-    /// The bytes of the file that are to blame.
+    /// The bytes of the file that are to blame; none at its start where no place is.
     pub span: Range<usize>,
     /// The line of the span's start, counted from 1.
     pub line: usize,
     /// The character of the span's start in its line, counted from 1.
     pub column: usize,
+    /// The line of the span's end.
+    pub end_line: usize,
+    /// The first character behind the span, in its line.
+    pub end_column: usize,
     /// The next step, where there is one.
     pub help: Option<String>,
 }
 
-/// The diagnostics of one file, with the text that they point into.
+impl Diagnostic {
+    fn place(&self) -> Place {
+        Place {
+            file: self.file.clone(),
+            span: self.span.clone(),
+            line: self.line,
+            column: self.column,
+            end_line: self.end_line,
+            end_column: self.end_column,
+        }
+    }
+}
+
+/// The diagnostics of one graph, with the texts that they point into.
 #[derive(Debug, Clone)]
 pub struct Diagnostics {
-    file: String,
-    text: Arc<str>,
+    sources: Sources,
     found: Vec<Diagnostic>,
     left_out: usize,
 }
@@ -67,11 +84,21 @@ impl Diagnostics {
     #[must_use]
     pub fn new(file: &str, text: Arc<str>) -> Self {
         Self {
-            file: shown(file),
-            text,
+            sources: Sources::new(file, text),
             found: Vec::new(),
             left_out: 0,
         }
+    }
+
+    /// Adds a file that is extended: spans from here on can point into it. Gives where its text begins.
+    pub(super) fn extend(&mut self, path: &str, text: &str) -> usize {
+        self.sources.push(path, text)
+    }
+
+    /// Gives the files that the findings point into.
+    #[must_use]
+    pub const fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// Adds an error; `help` names the next step.
@@ -108,16 +135,24 @@ impl Diagnostics {
             self.left_out += 1;
             return;
         }
-        let span = clamp(&self.text, span);
-        let (line, column) = position(&self.text, span.start);
+        let Place {
+            file,
+            span,
+            line,
+            column,
+            end_line,
+            end_column,
+        } = self.sources.place(&span);
         let diagnostic = Diagnostic {
             severity,
             code,
             message,
-            file: self.file.clone(),
+            file,
             span,
             line,
             column,
+            end_line,
+            end_column,
             help,
         };
         if !self.found.contains(&diagnostic) {
@@ -147,7 +182,8 @@ impl Diagnostics {
     #[must_use]
     pub fn list(&self) -> Vec<&Diagnostic> {
         let mut list: Vec<_> = self.found.iter().collect();
-        list.sort_by_key(|d| (d.span.start, d.span.end));
+        let place = |d: &Diagnostic| self.sources.paths().position(|path| path == d.file);
+        list.sort_by_key(|d| (place(d), d.span.start, d.span.end));
         list
     }
 
@@ -179,20 +215,21 @@ impl Diagnostics {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        // Only the lines around the span are handed over: a renderer that sees the whole file reads all of it.
-        let window = window(&self.text, &diagnostic.span);
-        let start = diagnostic.span.start - window.start;
-        let end = diagnostic.span.end.min(window.end) - window.start;
-        let first_line = position(&self.text, window.start).0;
-        let mut group = level
+        let title = level
             .primary_title(diagnostic.message.as_str())
-            .id(diagnostic.code)
-            .element(
-                Snippet::source(&self.text[window])
-                    .path(self.file.as_str())
-                    .line_start(first_line)
-                    .annotation(AnnotationKind::Primary.span(start..end.max(start))),
-            );
+            .id(diagnostic.code);
+        // Only the lines around the span are handed over: a renderer that sees the whole file reads all of it.
+        let window = self.sources.window(&diagnostic.place());
+        let mut group = if diagnostic.span == (0..0) {
+            title.element(Origin::path(window.path))
+        } else {
+            title.element(
+                Snippet::source(window.text)
+                    .path(window.path)
+                    .line_start(window.first_line)
+                    .annotation(AnnotationKind::Primary.span(window.span)),
+            )
+        };
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
@@ -219,7 +256,11 @@ impl Diagnostics {
         };
         Error::new(
             kind,
-            format!("{}: {count} {things}\n{}", self.file, drawn.trim_end()),
+            format!(
+                "{}: {count} {things}\n{}",
+                self.sources.path(),
+                drawn.trim_end()
+            ),
         )
     }
 
@@ -237,7 +278,7 @@ impl Diagnostics {
 
     /// Gives the text that the findings point into.
     pub(super) fn text(&self) -> &str {
-        &self.text
+        self.sources.text()
     }
 }
 
@@ -275,41 +316,6 @@ fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|(distance, _)| *distance <= near)
         .min()
         .map(|(_, candidate)| candidate)
-}
-
-fn clamp(text: &str, span: Range<usize>) -> Range<usize> {
-    let floor = |mut at: usize| {
-        at = at.min(text.len());
-        while !text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    };
-    let start = floor(span.start);
-    start..floor(span.end).max(start)
-}
-
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = &text[..at];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    (line, before[line_start..].chars().count() + 1)
-}
-
-/// Gives the lines that a span touches, at most a few hundred bytes beyond them.
-fn window(text: &str, span: &Range<usize>) -> Range<usize> {
-    const AROUND: usize = 400;
-    let lowest = clamp(text, span.start.saturating_sub(AROUND)..span.start).start;
-    let start = text[lowest..span.start]
-        .rfind('\n')
-        .map_or(lowest, |newline| lowest + newline + 1);
-    let from = span.end.min(span.start + AROUND).max(span.start);
-    let highest = clamp(text, start..from + AROUND).end;
-    let from = clamp(text, from..from).start;
-    let end = text[from..highest]
-        .find('\n')
-        .map_or(highest, |newline| from + newline);
-    start..end
 }
 
 #[cfg(test)]

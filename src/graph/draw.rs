@@ -89,6 +89,7 @@ pub fn json(plan: &Plan) -> Value {
                     "required": input.required,
                 })).collect::<Vec<_>>(),
                 "when": stage.when.as_ref().map(|when| when.condition.expression()),
+                "disabled": stage.disabled,
                 "on_error": if stage.skips_errors { "skip" } else { "fail" },
                 "timeout_seconds": stage.timeout.as_secs_f64(),
                 "attempts": stage.retry.attempts,

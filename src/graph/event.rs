@@ -94,8 +94,15 @@ pub enum Reason {
         /// The values that the expression read, by path.
         values: BTreeMap<String, Value>,
     },
+    /// It is left out of the run.
+    Disabled {
+        /// Who leaves it out.
+        by: DisabledBy,
+    },
     /// It failed and its `on_error` is `skip`.
     ErrorSkipped {
+        /// What sort of failure it was.
+        class: FailureClass,
         /// The error's text.
         error: String,
     },
@@ -106,6 +113,8 @@ pub enum Reason {
     },
     /// Its attempts failed.
     Error {
+        /// What sort of failure the last one was.
+        class: FailureClass,
         /// The error's text.
         error: String,
     },
@@ -116,11 +125,51 @@ pub enum Reason {
     },
     /// The run ended before it could run.
     RunEnded {
+        /// What ended the run.
+        cause: EndCause,
         /// The stage that ended the run, if one did.
         stage: Option<String>,
     },
     /// Its output was recorded by an earlier execution of the run.
     Recorded,
+}
+
+/// Who leaves a stage out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DisabledBy {
+    /// The graph file: `disabled = true`.
+    Graph,
+    /// The job: its `skip` names the stage, or its `only` does not.
+    Job,
+}
+
+/// What sort of failure an attempt ended in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// Another attempt may succeed.
+    Transient,
+    /// Another attempt would fail the same way.
+    Permanent,
+    /// It exceeded its timeout.
+    Timeout,
+    /// The handler panicked.
+    Panic,
+    /// A condition could not be evaluated.
+    Condition,
+}
+
+/// What ended a run before its stages did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndCause {
+    /// A stage failed, or a condition could not be evaluated after it.
+    StageFailed,
+    /// A person cancelled it.
+    Cancelled,
+    /// It exceeded its deadline.
+    Deadline,
 }
 
 /// Whether an edge was taken, and why.
@@ -153,6 +202,8 @@ pub enum EdgeReason {
         /// The values that the expression read, by path.
         values: BTreeMap<String, Value>,
     },
+    /// It leaves a disabled stage, and nothing behind it is enabled: there is nothing to decide.
+    NothingEnabled,
     /// It is the `else` edge: taken if none of its siblings was.
     Else {
         /// Whether a sibling was taken.
@@ -236,6 +287,8 @@ pub enum Event {
         stage: String,
         /// Counted from 1.
         attempt: u32,
+        /// Seconds since it was ready: waiting for a slot, and behind a failed attempt its delay.
+        waited_seconds: f64,
     },
     /// A stage reported how far it has come.
     StageProgress {
@@ -259,6 +312,8 @@ pub enum Event {
         stage: String,
         /// The attempt that failed.
         attempt: u32,
+        /// What sort of failure it was.
+        class: FailureClass,
         /// Its error.
         error: String,
         /// Seconds until the next.

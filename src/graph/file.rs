@@ -3,14 +3,16 @@
 //! The file is read once into spanned TOML values and then walked by hand, so that one pass finds every unknown key and every
 //! value of a wrong type, each with its place.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::diagnostic::Diagnostics;
+use super::extends;
 use super::outcome::Outcomes;
 use super::walk::Walker;
 
@@ -24,8 +26,10 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub struct GraphFile {
     /// The path, for messages.
     pub path: String,
-    /// The text.
+    /// The text of this file alone.
     pub text: Arc<str>,
+    /// The graph that it extends; what that says and this file does not is here as well.
+    pub extends: Option<Spanned<String>>,
     /// The graph's name; empty where the file has none.
     pub name: Spanned<String>,
     /// What it does, for people.
@@ -34,10 +38,12 @@ pub struct GraphFile {
     pub input: Option<Spanned<String>>,
     /// How many stages may run at the same time.
     pub concurrency: Option<u32>,
+    /// How long a run may take, without the time that it waits for people.
+    pub deadline: Option<Duration>,
     /// What holds for stages that do not say otherwise.
     pub defaults: Policy,
-    /// Edges, in the order of the file.
-    pub edges: Vec<EdgeEntry>,
+    /// Edges, in the order of the file; absent where the file says nothing of edges.
+    pub edges: Option<Vec<EdgeEntry>>,
     /// Tables of stages, in the order of the file.
     pub stages: Vec<StageEntry>,
     pub(super) problems: Diagnostics,
@@ -78,12 +84,34 @@ pub struct StageEntry {
     pub handler: Option<Spanned<String>>,
     /// A condition.
     pub when: Option<Spanned<String>>,
+    /// Whether it is left out: as if its `when` were false.
+    pub disabled: Option<Spanned<bool>>,
     /// Where `on_error` stands, and whether it is `skip`.
     pub on_error: Option<Spanned<OnError>>,
     /// Timeout and retry.
     pub policy: Policy,
     /// The handler's parameters.
-    pub with: Option<Spanned<Value>>,
+    pub with: Option<With>,
+}
+
+/// The parameters of a stage's handler.
+#[derive(Debug, Clone, Default)]
+pub struct With {
+    /// Where the table stands.
+    pub span: Range<usize>,
+    /// The parameters.
+    pub values: Map<String, Value>,
+    /// Where each key and its value stand, by the value's JSON pointer.
+    pub places: HashMap<String, Entry>,
+}
+
+/// Where a key and its value stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Range<usize>,
+    /// The value.
+    pub value: Range<usize>,
 }
 
 /// What a failure of a stage does to its run.
@@ -119,20 +147,29 @@ pub struct RetryOn {
     pub timeout: bool,
 }
 
+/// Finds the graph that another extends: by the name that it gives, and the path of the file that gives it. Gives its path, for
+/// messages and to tell files apart, and its bytes.
+pub type Bases<'a> = &'a dyn Fn(&str, &str) -> Option<(String, Vec<u8>)>;
+
 impl GraphFile {
-    /// Reads a graph file. Defects that do not keep it from being read are kept for `Plan::build`, which reports all at once.
+    /// Reads a graph file that extends no other. Defects that do not keep it from being read are kept for `Plan::build`, which
+    /// reports all at once.
     ///
     /// # Errors
     /// The bytes are not UTF-8 or not TOML, or there are more than [`MAX_BYTES`].
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, Diagnostics> {
+        Self::load(path, bytes, &|_, _| None)
+    }
+
+    /// Reads a graph file and those that it extends.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], for each of the files; a file that is extended is not there, or extends itself in the end.
+    pub fn load(path: &str, bytes: &[u8], bases: Bases<'_>) -> Result<Self, Diagnostics> {
         let text = text_of(path, bytes)?;
-        let (table, errors) = toml::de::DeTable::parse_recoverable(&text);
-        let mut problems = Diagnostics::new(path, Arc::clone(&text));
-        report_syntax(&text, &errors, &mut problems);
-        if problems.has_errors() {
-            return Err(problems);
-        }
-        Ok(Walker::new(path, &text, problems).graph(&table))
+        let problems = Diagnostics::new(path, Arc::clone(&text));
+        let file = read(path, &text, 0, problems)?;
+        extends::apply(file, bases)
     }
 
     /// Gives what is known to be wrong before anything is resolved.
@@ -140,6 +177,27 @@ impl GraphFile {
     pub const fn problems(&self) -> &Diagnostics {
         &self.problems
     }
+}
+
+/// Reads one file whose text begins at `start` among the texts that `problems` points into.
+pub(super) fn read(
+    path: &str,
+    text: &Arc<str>,
+    start: usize,
+    mut problems: Diagnostics,
+) -> Result<GraphFile, Diagnostics> {
+    // Blanks in front move every span to where the text lies among the others.
+    let padded = if start > 0 {
+        format!("{:start$}{text}", "").into()
+    } else {
+        Arc::clone(text)
+    };
+    let (table, errors) = toml::de::DeTable::parse_recoverable(&padded);
+    report_syntax(&padded, &errors, &mut problems);
+    if problems.has_errors() && !errors.is_empty() {
+        return Err(problems);
+    }
+    Ok(Walker::new(path, text, problems).graph(&table))
 }
 
 /// Reports what the parser found. It goes on after an error, and then says more about the same line, or about each key of a table
@@ -168,7 +226,7 @@ fn report_syntax(text: &str, errors: &[toml::de::Error], problems: &mut Diagnost
     }
 }
 
-fn text_of(path: &str, bytes: &[u8]) -> Result<Arc<str>, Diagnostics> {
+pub(super) fn text_of(path: &str, bytes: &[u8]) -> Result<Arc<str>, Diagnostics> {
     let refuse = |text: &str, at: usize, code, message: String, help: &str| {
         let mut problems = Diagnostics::new(path, text.into());
         problems.error(code, at..text.len(), message, Some(help.to_owned()));

@@ -9,6 +9,8 @@
 //!      ▼
 //! Arc<dyn ErasedHandler>                 Run calls it with outputs as JSON
 //! ```
+//!
+//! A [`DeclaredHandler`] is the same for what a graph file declares: its parameters say which kinds it reads and writes.
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +18,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -77,6 +78,8 @@ pub enum FailureKind {
     Transient,
     /// Another attempt would fail the same way.
     Permanent,
+    /// What the handler waited for exceeded a limit of its own: the stage counts as timed out.
+    TimedOut,
     /// The run has to wait for a person; not a failure.
     Parked,
 }
@@ -101,6 +104,11 @@ impl HandlerError {
     /// An error that another attempt would meet again.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self::of(FailureKind::Permanent, message)
+    }
+
+    /// An error of something outside that took longer than the handler gives it.
+    pub fn timed_out(message: impl Into<String>) -> Self {
+        Self::of(FailureKind::TimedOut, message)
     }
 
     /// Parks the run; `message` says what it waits for.
@@ -150,22 +158,107 @@ impl From<crate::error::Error> for HandlerError {
 /// The future of an erased run.
 pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, HandlerError>> + Send + 'a>>;
 
+/// What a stage exchanges with others.
+#[derive(Debug, Clone)]
+pub struct Interface {
+    /// The kinds it reads.
+    pub reads: Vec<Read>,
+    /// The kind it writes.
+    pub writes: Kind,
+    /// The JSON Schema of what it writes.
+    pub schema: OutputSchema,
+}
+
+/// The JSON Schema of a kind of output.
+#[derive(Debug, Clone)]
+pub enum OutputSchema {
+    /// Of a Rust type.
+    Of(fn() -> Value),
+    /// Of a graph file.
+    Declared(Arc<Value>),
+}
+
+impl OutputSchema {
+    /// Gives the schema.
+    #[must_use]
+    pub fn get(&self) -> Arc<Value> {
+        match self {
+            Self::Of(schema) => Arc::new(schema()),
+            Self::Declared(schema) => Arc::clone(schema),
+        }
+    }
+}
+
+/// A stage's work whose kinds a graph file declares, in its parameters.
+pub trait DeclaredHandler: Sized + Send + Sync + 'static {
+    /// Its name in graph files.
+    const NAME: &'static str;
+    /// One line for `relvec handlers`.
+    const SUMMARY: &'static str;
+    /// Whether running it twice can be seen from outside relvec.
+    const SIDE_EFFECTS: bool;
+    /// What `with = {…}` holds; unknown keys are refused.
+    type Params: DeserializeOwned + JsonSchema;
+
+    /// Checks the parameters and keeps the result. No I/O, no tasks.
+    ///
+    /// # Errors
+    /// A parameter has a value that its type allows and the handler does not.
+    fn new(params: Self::Params) -> Result<Self, ParamError>;
+
+    /// Gives what the parameters declare.
+    fn interface(&self) -> Interface;
+
+    /// Does the work. The output has to fit the schema that the interface declares.
+    ///
+    /// # Errors
+    /// Says whether another attempt could help, or that the run has to wait for a person.
+    fn run(
+        &self,
+        inputs: &Outputs,
+        ctx: &Context,
+    ) -> impl Future<Output = Result<Value, HandlerError>> + Send;
+}
+
 /// A handler as the engine sees it.
 pub trait ErasedHandler: Send + Sync {
+    /// Gives what it exchanges with other stages.
+    fn interface(&self) -> Interface;
+
     /// Reads the input from the outputs so far, runs, and gives the output as JSON.
     fn run<'a>(&'a self, outputs: &'a Outputs, ctx: &'a Context) -> HandlerFuture<'a>;
 }
 
-impl<H: NodeHandler> ErasedHandler for H {
+/// A [`NodeHandler`] without its types.
+struct Typed<H>(H);
+
+impl<H: NodeHandler> ErasedHandler for Typed<H> {
+    fn interface(&self) -> Interface {
+        interface_of::<H>()
+    }
+
     fn run<'a>(&'a self, outputs: &'a Outputs, ctx: &'a Context) -> HandlerFuture<'a> {
         Box::pin(async move {
             let input = H::Input::read(outputs)
                 .map_err(|error| HandlerError::permanent(error.to_string()))?;
-            let output = NodeHandler::run(self, input, ctx).await?;
+            let output = NodeHandler::run(&self.0, input, ctx).await?;
             serde_json::to_value(output).map_err(|error| {
                 HandlerError::permanent(format!("the output of `{}` is not JSON: {error}", H::NAME))
             })
         })
+    }
+}
+
+/// A [`DeclaredHandler`] without its types.
+struct Declared<H>(H);
+
+impl<H: DeclaredHandler> ErasedHandler for Declared<H> {
+    fn interface(&self) -> Interface {
+        self.0.interface()
+    }
+
+    fn run<'a>(&'a self, outputs: &'a Outputs, ctx: &'a Context) -> HandlerFuture<'a> {
+        Box::pin(self.0.run(outputs, ctx))
     }
 }
 
@@ -178,14 +271,10 @@ pub struct HandlerType {
     pub summary: &'static str,
     /// Whether running it twice can be seen from outside relvec.
     pub side_effects: bool,
-    /// The kinds it reads.
-    pub reads: fn() -> Vec<Read>,
-    /// The kind it writes.
-    pub writes: fn() -> Kind,
+    /// What it exchanges with other stages; `None` where a graph file declares it.
+    pub interface: Option<fn() -> Interface>,
     /// The JSON Schema of its parameters.
     pub params_schema: fn() -> Value,
-    /// The JSON Schema of its output.
-    pub output_schema: fn() -> Value,
     /// Checks the parameters and makes the handler.
     pub build: fn(Value) -> Result<Arc<dyn ErasedHandler>, ParamError>,
 }
@@ -198,12 +287,68 @@ impl HandlerType {
             name: H::NAME,
             summary: H::SUMMARY,
             side_effects: H::SIDE_EFFECTS,
-            reads: <H::Input as Input>::reads,
-            writes: kind_of::<H::Output>,
+            interface: Some(interface_of::<H>),
             params_schema: schema_of::<H::Params>,
-            output_schema: schema_of::<H::Output>,
-            build: build::<H>,
+            build: |params| Ok(Arc::new(Typed(H::new(read_params::<H::Params>(params)?)?))),
         }
+    }
+
+    /// Describes a handler whose kinds a graph file declares.
+    #[must_use]
+    pub const fn declared<H: DeclaredHandler>() -> Self {
+        Self {
+            name: H::NAME,
+            summary: H::SUMMARY,
+            side_effects: H::SIDE_EFFECTS,
+            interface: None,
+            params_schema: schema_of::<H::Params>,
+            build: |params| {
+                let handler = H::new(read_params::<H::Params>(params)?)?;
+                Ok(Arc::new(Declared(handler)))
+            },
+        }
+    }
+
+    /// Gives the kind that it writes, unless a graph file declares it.
+    #[must_use]
+    pub fn writes(&self) -> Option<Kind> {
+        self.interface.map(|interface| interface().writes)
+    }
+}
+
+/// A kind that can be there before the first stage.
+#[derive(Debug, Clone)]
+pub struct InputType {
+    /// Its name.
+    pub kind: Kind,
+    /// Its JSON Schema.
+    pub schema: fn() -> Value,
+}
+
+impl InputType {
+    /// Describes an input to the engine.
+    #[must_use]
+    pub const fn of<O: Output>() -> Self {
+        Self {
+            kind: O::KIND,
+            schema: schema_of::<O>,
+        }
+    }
+}
+
+/// What graph files can name: handlers, and inputs whose shape is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Catalog {
+    /// The handlers.
+    pub handlers: &'static [HandlerType],
+    /// The inputs; one that is not here can be named, and conditions can read anything of it.
+    pub inputs: &'static [InputType],
+}
+
+impl From<&'static [HandlerType]> for Catalog {
+    fn from(handlers: &'static [HandlerType]) -> Self {
+        let inputs = &[];
+        Self { handlers, inputs }
     }
 }
 
@@ -219,14 +364,17 @@ fn schema_of<T: JsonSchema>() -> Value {
     schemars::schema_for!(T).to_value()
 }
 
-fn build<H: NodeHandler>(params: Value) -> Result<Arc<dyn ErasedHandler>, ParamError> {
-    let params = H::Params::deserialize(params).map_err(|error| ParamError {
+fn read_params<P: DeserializeOwned>(params: Value) -> Result<P, ParamError> {
+    P::deserialize(params).map_err(|error| ParamError {
         key: None,
         message: error.to_string(),
-    })?;
-    Ok(Arc::new(H::new(params)?))
+    })
 }
 
-fn kind_of<O: Output>() -> Kind {
-    O::KIND
+fn interface_of<H: NodeHandler>() -> Interface {
+    Interface {
+        reads: H::Input::reads(),
+        writes: H::Output::KIND,
+        schema: OutputSchema::Of(schema_of::<H::Output>),
+    }
 }

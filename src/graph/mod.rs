@@ -2,7 +2,8 @@
 //!
 //! 1. [`output`], [`handler`], [`context`]: what a handler's author meets.
 //! 2. [`event`]: what a run says about itself.
-//! 3. [`mod@file`], [`diagnostic`]: a graph file as it stands, and what is wrong with it.
+//! 3. [`mod@file`], [`sources`], [`diagnostic`], [`flat`]: a graph file as it stands, with those that it extends, and what is
+//!    wrong with it.
 //! 4. [`condition`], [`outcome`]: what decides an edge.
 //! 5. [`plan`]: the graph, proved and in order. The front end ends here: no I/O, no tasks so far.
 //! 6. [`draw`], [`preview`], [`schema`]: what can be said about a graph without running it.
@@ -14,6 +15,7 @@ pub mod diagnostic;
 pub mod draw;
 pub mod event;
 pub mod file;
+pub mod flat;
 pub mod handler;
 pub mod outcome;
 pub mod output;
@@ -22,10 +24,12 @@ pub mod preview;
 pub mod result;
 pub mod run;
 pub mod schema;
+pub mod sources;
 
 mod attempt;
 mod certain;
 mod decide;
+mod extends;
 mod order;
 mod references;
 mod resolve;
@@ -33,7 +37,11 @@ mod syntax;
 mod walk;
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod interruption;
+#[cfg(test)]
+mod left_out;
 #[cfg(test)]
 mod semantics;
 #[cfg(test)]

@@ -16,10 +16,12 @@ use serde_json::Value;
 
 use super::condition::Condition;
 use super::diagnostic::Diagnostics;
+use super::event::DisabledBy;
 use super::file::{GraphFile, RetryOn};
-use super::handler::{ErasedHandler, HandlerType};
+use super::handler::{Catalog, ErasedHandler, HandlerType, OutputSchema};
 use super::outcome::Outcomes;
 use super::output::Kind;
+use super::resolve::Built;
 use super::{order, references, resolve};
 
 /// How many stages run at the same time where the graph does not say.
@@ -32,6 +34,7 @@ pub struct Plan {
     description: Option<String>,
     input: Option<Kind>,
     concurrency: usize,
+    deadline: Option<Duration>,
     stages: Vec<Stage>,
     edges: Vec<Edge>,
     index: HashMap<Arc<str>, usize>,
@@ -48,6 +51,8 @@ pub struct Stage {
     pub with: Value,
     /// Its own condition.
     pub when: Option<Guard>,
+    /// Who leaves it out, if somebody does: it is skipped, whatever its condition says.
+    pub disabled: Option<DisabledBy>,
     /// Whether a failure counts as skipped.
     pub skips_errors: bool,
     /// How long an attempt may take.
@@ -58,6 +63,11 @@ pub struct Stage {
     pub inputs: Vec<StageInput>,
     /// The kind it writes.
     pub writes: Kind,
+    /// The JSON Schema of what it writes.
+    pub schema: OutputSchema,
+    /// The longest way to it from a root, in edges: of stages that are ready at the same time the nearest starts first, so that
+    /// no branch runs ahead of the others.
+    pub rank: usize,
     /// Its in-edges, as indices of [`Plan::edges`].
     pub ins: Vec<usize>,
     /// Its out-edges, as indices of [`Plan::edges`], the `else` edge last.
@@ -87,6 +97,32 @@ pub struct Edge {
     pub when: Option<Guard>,
     /// Whether it is taken where none of its siblings is.
     pub otherwise: bool,
+    /// Whether it leaves a disabled stage behind which nothing is enabled: there is nothing to decide.
+    pub moot: bool,
+}
+
+/// What a job leaves out of a graph.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Stages that are left out.
+    pub skip: Vec<String>,
+    /// Where there are any, all others are left out.
+    pub only: Vec<String>,
+}
+
+impl Selection {
+    /// Says whether a stage is left out.
+    #[must_use]
+    pub fn leaves_out(&self, stage: &str) -> bool {
+        let names = |list: &[String]| list.iter().any(|named| named == stage);
+        names(&self.skip) || (!self.only.is_empty() && !names(&self.only))
+    }
+
+    /// Gives every stage that is named, with the key that names it.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let skip = self.skip.iter().map(|id| ("skip", id.as_str()));
+        skip.chain(self.only.iter().map(|id| ("only", id.as_str())))
+    }
 }
 
 /// A condition with what each of its paths refers to.
@@ -151,9 +187,22 @@ impl Plan {
     ///
     /// # Errors
     /// Gives every defect of the file at once, warnings included.
-    pub fn build(file: &GraphFile, handlers: &[HandlerType]) -> Result<Self, Diagnostics> {
+    pub fn build(file: &GraphFile, catalog: impl Into<Catalog>) -> Result<Self, Diagnostics> {
+        Self::select(file, catalog, &Selection::default())
+    }
+
+    /// Proves a graph of which a job leaves something out, and puts it in order.
+    ///
+    /// # Errors
+    /// As [`Self::build`]; or what is left out is needed, or is not there.
+    pub fn select(
+        file: &GraphFile,
+        catalog: impl Into<Catalog>,
+        selection: &Selection,
+    ) -> Result<Self, Diagnostics> {
+        let catalog = catalog.into();
         let mut found = file.problems().clone();
-        let draft = resolve::resolve(file, handlers, &mut found);
+        let draft = resolve::resolve(file, catalog.handlers, selection, &mut found);
         let ends = draft.edges.iter().map(|edge| (edge.from, edge.to));
         let order = match order::topological(draft.stages.len(), ends) {
             Ok(order) => order,
@@ -167,7 +216,7 @@ impl Plan {
         let resolved = {
             let input = file.input.as_ref();
             let input = input.map(|kind| Kind::named(kind.get_ref()));
-            references::resolve(&draft, &order, handlers, input, &mut found)
+            references::resolve(&draft, &order, catalog, input, &mut found)
         };
         if found.has_errors() {
             return Err(found);
@@ -179,8 +228,12 @@ impl Plan {
     ///
     /// # Errors
     /// The text cannot be read as a graph file, or the graph has defects.
-    pub fn parse(path: &str, bytes: &[u8], handlers: &[HandlerType]) -> Result<Self, Diagnostics> {
-        Self::build(&GraphFile::parse(path, bytes)?, handlers)
+    pub fn parse(
+        path: &str,
+        bytes: &[u8],
+        catalog: impl Into<Catalog>,
+    ) -> Result<Self, Diagnostics> {
+        Self::build(&GraphFile::parse(path, bytes)?, catalog)
     }
 
     /// Renumbers a proved draft into its order.
@@ -197,6 +250,7 @@ impl Plan {
         }
         let mut stages = place_stages(draft.stages, order, &place, &mut resolved);
         let edges = place_edges(draft.edges, &mut stages, &place, &mut resolved);
+        rank(&mut stages, &edges);
         for stage in &mut stages {
             stage
                 .outs
@@ -210,6 +264,7 @@ impl Plan {
             concurrency: file
                 .concurrency
                 .map_or(CONCURRENCY, |number| number as usize),
+            deadline: file.deadline,
             index: index
                 .map(|(place, stage)| (Arc::clone(&stage.id), place))
                 .collect(),
@@ -241,6 +296,12 @@ impl Plan {
     #[must_use]
     pub const fn concurrency(&self) -> usize {
         self.concurrency
+    }
+
+    /// Gives how long a run may take, without the time that it waits for people.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     /// Gives the stages, upstream first.
@@ -327,17 +388,24 @@ fn place_stages(
         .iter()
         .filter_map(|&number| {
             let drafted = drafted[number].take()?;
-            let (handler, built) = drafted.handler?;
+            let Built {
+                of,
+                handler,
+                interface,
+            } = drafted.handler?;
             let guard = resolved.stage_references.remove(&number);
             let inputs = resolved.inputs.remove(&number).unwrap_or_default();
             Some(Stage {
                 id: drafted.id.into_inner().into(),
-                writes: (handler.writes)(),
-                handler,
+                writes: interface.writes,
+                schema: interface.schema,
+                rank: 0,
+                handler: of,
                 with: drafted.with,
                 when: drafted
                     .when
                     .map(|when| Guard::placed(when.into_inner(), guard, place)),
+                disabled: drafted.disabled,
                 skips_errors: drafted.skips_errors,
                 timeout: drafted.timeout,
                 retry: drafted.retry,
@@ -347,7 +415,7 @@ fn place_stages(
                     .collect(),
                 ins: Vec::new(),
                 outs: Vec::new(),
-                built,
+                built: handler,
             })
         })
         .collect()
@@ -363,12 +431,15 @@ fn place_edges(
     let mut edges = Vec::with_capacity(drafted.len());
     for (number, edge) in drafted.into_iter().enumerate() {
         let guard = resolved.edge_references.remove(&number);
+        let moot = resolved.moot.contains(&number);
         edges.push(Edge {
             from: place[edge.from],
             to: place[edge.to],
             on: edge.on,
+            moot,
             when: edge
                 .when
+                .filter(|_| !moot)
                 .map(|when| Guard::placed(when.into_inner(), guard, place)),
             otherwise: edge.otherwise,
         });
@@ -376,4 +447,13 @@ fn place_edges(
         stages[place[edge.to]].ins.push(number);
     }
     edges
+}
+
+/// Gives each stage the length of the longest way to it. The stages are in order.
+fn rank(stages: &mut [Stage], edges: &[Edge]) {
+    for place in 0..stages.len() {
+        let before = stages[place].ins.iter();
+        let rank = before.map(|&edge| stages[edges[edge].from].rank + 1).max();
+        stages[place].rank = rank.unwrap_or(0);
+    }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::condition::{Decision, Found, follow};
+use super::event::DisabledBy;
 use super::outcome::{Outcome, Outcomes};
 use super::plan::{Edge, Guard, Plan, Reference};
 
@@ -96,6 +97,9 @@ fn stage(plan: &Plan, place: usize, taken: &[Taken], input: &Value) -> Preview {
         let reason = format!("it depends on {}", open.join("; and on "));
         return told(Forecast::DecidedAtRunTime, reason, none);
     }
+    if let Some(by) = stage.disabled {
+        return told(Forecast::Skipped, left_out(by).to_owned(), none);
+    }
     match own {
         None if stage.ins.is_empty() => {
             told(Forecast::Runs, "nothing comes before it".to_owned(), none)
@@ -128,6 +132,13 @@ fn stage(plan: &Plan, place: usize, taken: &[Taken], input: &Value) -> Preview {
     }
 }
 
+const fn left_out(by: DisabledBy) -> &'static str {
+    match by {
+        DisabledBy::Graph => "the graph has it disabled",
+        DisabledBy::Job => "the job leaves it out",
+    }
+}
+
 fn edges(plan: &Plan, place: usize, forecast: Forecast, taken: &mut [Taken], input: &Value) {
     let outcomes = match forecast {
         Forecast::Skipped => Outcomes::SUCCEEDED,
@@ -145,6 +156,7 @@ fn edges(plan: &Plan, place: usize, forecast: Forecast, taken: &mut [Taken], inp
             Forecast::Runs | Forecast::Skipped | Forecast::DecidedAtRunTime => Taken::Maybe,
         };
         let by_condition = match &edge.when {
+            _ if edge.moot => Taken::Yes,
             None if edge.otherwise => match siblings {
                 Taken::Yes => Taken::No,
                 Taken::No => Taken::Yes,

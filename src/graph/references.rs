@@ -1,6 +1,6 @@
 //! What handlers and conditions read: whether it exists, who writes it, and whether that is certain.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::certain::{Link, Shape};
 use super::condition::{Condition, Path};
 use super::diagnostic::{Diagnostics, did_you_mean, shown};
-use super::handler::HandlerType;
+use super::handler::{Catalog, HandlerType};
 use super::output::{Kind, Read};
 use super::plan::{Reference, Source, StageInput};
 use super::resolve::{Draft, inside};
@@ -26,6 +26,8 @@ pub(super) struct Resolved {
     pub inputs: HashMap<usize, Vec<StageInput>>,
     pub stage_references: HashMap<usize, Vec<Reference>>,
     pub edge_references: HashMap<usize, Vec<Reference>>,
+    /// The edges behind which nothing is enabled.
+    pub moot: HashSet<usize>,
 }
 
 /// Who can have written a kind before a stage starts.
@@ -50,12 +52,15 @@ impl Writers {
 pub(super) fn resolve(
     draft: &Draft,
     order: &[usize],
-    handlers: &[HandlerType],
+    catalog: Catalog,
     input: Option<Kind>,
     found: &mut Diagnostics,
 ) -> Resolved {
-    let mut readers = Readers::new(draft, order, handlers, input, found);
-    let mut resolved = Resolved::default();
+    let mut readers = Readers::new(draft, order, catalog, input, found);
+    let mut resolved = Resolved {
+        moot: readers.moot(),
+        ..Resolved::default()
+    };
     readers.conditions(&mut resolved);
     readers.upstream();
     // A stage without a handler writes we do not know what: what is missing then is no defect of its readers.
@@ -91,10 +96,12 @@ struct Needed {
 
 struct Readers<'a> {
     draft: &'a Draft,
-    handlers: &'a [HandlerType],
+    catalog: Catalog,
     shape: Shape,
     input: Option<Kind>,
     writes: Vec<Option<Kind>>,
+    /// Every kind that a handler of the catalogue or a stage of the graph writes.
+    kinds: BTreeSet<Kind>,
     writers: HashMap<Kind, Vec<Writers>>,
     stage_reads: Vec<StageRead>,
     needed: Vec<Needed>,
@@ -105,7 +112,7 @@ impl<'a> Readers<'a> {
     fn new(
         draft: &'a Draft,
         order: &[usize],
-        handlers: &'a [HandlerType],
+        catalog: Catalog,
         input: Option<Kind>,
         found: &'a mut Diagnostics,
     ) -> Self {
@@ -115,7 +122,7 @@ impl<'a> Readers<'a> {
             may_skip: draft
                 .stages
                 .iter()
-                .map(|stage| stage.has_when || stage.skips_errors)
+                .map(|stage| stage.has_when || stage.skips_errors || stage.disabled.is_some())
                 .collect(),
             skips_errors: draft
                 .stages
@@ -136,21 +143,23 @@ impl<'a> Readers<'a> {
             shape.outs[edge.from].push(number);
             shape.ins[edge.to].push(number);
         }
-        let writes = draft
+        let writes: Vec<_> = draft
             .stages
             .iter()
             .map(|stage| {
-                stage
-                    .handler
-                    .as_ref()
-                    .map(|(handler, _)| (handler.writes)())
+                let built = stage.handler.as_ref()?;
+                Some(built.interface.writes.clone())
             })
             .collect();
+        let of_handlers = catalog.handlers.iter().filter_map(HandlerType::writes);
         Self {
             draft,
-            handlers,
+            catalog,
             shape,
             input,
+            kinds: of_handlers
+                .chain(writes.iter().flatten().cloned())
+                .collect(),
             writes,
             writers: HashMap::new(),
             stage_reads: Vec::new(),
@@ -163,6 +172,21 @@ impl<'a> Readers<'a> {
         self.draft.stages[stage].id.get_ref()
     }
 
+    /// Edges that leave a disabled stage behind which nothing is enabled decide nothing.
+    fn moot(&self) -> HashSet<usize> {
+        let mut idle = vec![false; self.draft.stages.len()];
+        let mut moot = HashSet::new();
+        for &stage in self.shape.order.iter().rev() {
+            let outs = &self.shape.outs[stage];
+            idle[stage] = self.draft.stages[stage].disabled.is_some()
+                && outs.iter().all(|&link| idle[self.shape.links[link].to]);
+            if idle[stage] {
+                moot.extend(outs);
+            }
+        }
+        moot
+    }
+
     fn conditions(&mut self, resolved: &mut Resolved) {
         let draft = self.draft;
         for (number, stage) in draft.stages.iter().enumerate() {
@@ -172,7 +196,8 @@ impl<'a> Readers<'a> {
             }
         }
         for (number, edge) in draft.edges.iter().enumerate() {
-            if let Some(when) = &edge.when {
+            let moot = resolved.moot.contains(&number);
+            if let (Some(when), false) = (&edge.when, moot) {
                 let references = self.references(when, Place::After(edge.from));
                 resolved.edge_references.insert(number, references);
             }
@@ -242,6 +267,18 @@ impl<'a> Readers<'a> {
             path.segments.len(),
         ) {
             (Some("status"), 3) => Reference::Status(stage),
+            (Some("output"), _) if self.draft.stages[stage].disabled.is_some() => {
+                self.found.error(
+                    "not-written",
+                    span,
+                    format!("`{}` is disabled, so it has no output to read", shown(id)),
+                    Some(
+                        "disable what this condition decides too, or leave this stage in"
+                            .to_owned(),
+                    ),
+                );
+                return None;
+            }
             (Some("output"), _) => Reference::Output(stage),
             _ => {
                 self.found.error(
@@ -259,13 +296,8 @@ impl<'a> Readers<'a> {
 
     fn kind_reference(&mut self, name: &str, at: Place, span: Range<usize>) -> Option<Reference> {
         let kind = Kind::named(name);
-        let known = self
-            .handlers
-            .iter()
-            .any(|handler| (handler.writes)() == kind);
-        if !known {
-            let kinds: Vec<Kind> = self.handlers.iter().map(|h| (h.writes)()).collect();
-            let mut names: BTreeSet<&str> = kinds.iter().map(Kind::as_str).collect();
+        if !self.kinds.contains(&kind) {
+            let mut names: BTreeSet<&str> = self.kinds.iter().map(Kind::as_str).collect();
             names.extend([STAGES, OPEN_QUESTIONS]);
             names.extend(self.input.as_ref().map(Kind::as_str));
             self.found.error(
@@ -312,7 +344,8 @@ impl<'a> Readers<'a> {
     }
 
     fn own_writer(&self, kind: &Kind, stage: usize) -> Writers {
-        if self.writes[stage].as_ref() == Some(kind) {
+        let enabled = self.draft.stages[stage].disabled.is_none();
+        if enabled && self.writes[stage].as_ref() == Some(kind) {
             Writers::One(Source::Stage(stage))
         } else {
             Writers::None
@@ -353,9 +386,10 @@ impl<'a> Readers<'a> {
 
     fn who_writes(&self, kind: &Kind) -> Option<String> {
         let writers: Vec<_> = self
+            .catalog
             .handlers
             .iter()
-            .filter(|handler| (handler.writes)() == *kind)
+            .filter(|handler| handler.writes().as_ref() == Some(kind))
             .map(|handler| format!("`{}`", handler.name))
             .collect();
         (!writers.is_empty()).then(|| format!("put {} before it", writers.join(" or ")))
@@ -391,10 +425,11 @@ impl<'a> Readers<'a> {
 
     fn inputs(&mut self, resolved: &mut Resolved) {
         for stage in 0..self.draft.stages.len() {
-            let reads = match &self.draft.stages[stage].handler {
-                Some((handler, _)) => (handler.reads)(),
-                None => Vec::new(),
-            };
+            let drafted = &self.draft.stages[stage];
+            // What is disabled reads nothing.
+            let built = drafted.handler.as_ref();
+            let built = built.filter(|_| drafted.disabled.is_none());
+            let reads = built.map_or_else(Vec::new, |built| built.interface.reads.clone());
             let inputs = reads
                 .into_iter()
                 .filter_map(|read| self.input(stage, read))
@@ -457,7 +492,9 @@ impl<'a> Readers<'a> {
     fn report_uncertain(&mut self, need: &Needed) {
         let (reader, writer) = (self.id(need.reader), self.id(need.writer));
         let drafted = &self.draft.stages[need.writer];
-        let why = if drafted.skips_errors {
+        let why = if drafted.disabled.is_some() {
+            format!("`{writer}` is disabled")
+        } else if drafted.skips_errors {
             format!("`{writer}` has `on_error = \"skip\"`")
         } else if drafted.has_when {
             format!("`{writer}` has a `when`")

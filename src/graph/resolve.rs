@@ -10,10 +10,11 @@ use toml::Spanned;
 
 use super::condition::Condition;
 use super::diagnostic::{Diagnostics, shown};
-use super::file::{EdgeEntry, GraphFile, OnError, Policy, RetryOn, SingleEdge, StageEntry};
-use super::handler::{ErasedHandler, HandlerType};
+use super::event::DisabledBy;
+use super::file::{EdgeEntry, GraphFile, OnError, Policy, RetryOn, SingleEdge, StageEntry, With};
+use super::handler::{ErasedHandler, HandlerType, Interface};
 use super::outcome::Outcomes;
-use super::plan::Retry;
+use super::plan::{Retry, Selection};
 use super::walk::{NAME_HELP, is_name};
 
 /// How long an attempt may take where the graph does not say.
@@ -38,13 +39,21 @@ pub(super) struct Draft {
 pub(super) struct DraftStage {
     /// The id, at its first mention.
     pub id: Spanned<String>,
-    pub handler: Option<(HandlerType, Arc<dyn ErasedHandler>)>,
+    pub handler: Option<Built>,
     pub with: Value,
     pub has_when: bool,
     pub when: Option<Spanned<Condition>>,
+    pub disabled: Option<DisabledBy>,
     pub skips_errors: bool,
     pub timeout: Duration,
     pub retry: Retry,
+}
+
+/// A handler with its parameters.
+pub(super) struct Built {
+    pub of: HandlerType,
+    pub handler: Arc<dyn ErasedHandler>,
+    pub interface: Interface,
 }
 
 pub(super) struct DraftEdge {
@@ -83,7 +92,8 @@ impl Draft {
 
 pub(super) fn resolve(
     file: &GraphFile,
-    handlers: &[HandlerType],
+    handlers: &'static [HandlerType],
+    selection: &Selection,
     found: &mut Diagnostics,
 ) -> Draft {
     let tables: HashMap<&str, &StageEntry> = file
@@ -106,12 +116,13 @@ pub(super) fn resolve(
         },
         pairs: HashSet::new(),
         otherwise: HashSet::new(),
-        text: Arc::clone(&file.text),
+        selection,
         found,
     };
     resolver.edges();
     resolver.unmentioned();
     resolver.failure_edges();
+    resolver.selected();
     resolver.draft
 }
 
@@ -122,14 +133,14 @@ struct Resolver<'a> {
     draft: Draft,
     pairs: HashSet<(usize, usize)>,
     otherwise: HashSet<usize>,
-    text: Arc<str>,
+    selection: &'a Selection,
     found: &'a mut Diagnostics,
 }
 
 impl Resolver<'_> {
     fn edges(&mut self) {
         let file = self.file;
-        for entry in &file.edges {
+        for entry in file.edges.iter().flatten() {
             match entry {
                 EdgeEntry::Chain(names) => {
                     let stages: Vec<_> = names.iter().map(|name| self.mention(name)).collect();
@@ -222,29 +233,10 @@ impl Resolver<'_> {
     }
 
     fn stage(&mut self, id: &Spanned<String>, entry: Option<&StageEntry>) -> DraftStage {
-        let with = entry
-            .and_then(|entry| entry.with.as_ref())
-            .map_or_else(|| Value::Object(Map::new()), |with| with.get_ref().clone());
+        let with = entry.and_then(|entry| entry.with.as_ref());
+        let values = with.map_or_else(Map::new, |with| with.values.clone());
         let handler = self.handler(id, entry);
-        let built = handler.and_then(|handler| {
-            let result = (handler.build)(with.clone());
-            if let Err(error) = &result {
-                let at = entry.and_then(|entry| entry.with.as_ref());
-                let key = error.key.as_ref().map(|key| format!("`{}`: ", shown(key)));
-                self.found.error(
-                    "bad-parameter",
-                    at.map_or_else(|| id.span(), Spanned::span),
-                    format!(
-                        "`{}` refuses its parameters: {}{}",
-                        id.get_ref(),
-                        key.unwrap_or_default(),
-                        shown(&error.message)
-                    ),
-                    Some(format!("`relvec handlers {}` lists them", handler.name)),
-                );
-            }
-            result.ok().map(|built| (handler, built))
-        });
+        let built = handler.and_then(|of| self.build(id, of, with));
         let own = entry.map(|entry| &entry.policy);
         let side_effects = handler.is_some_and(|handler| handler.side_effects);
         let when = entry.and_then(|entry| entry.when.as_ref());
@@ -252,15 +244,70 @@ impl Resolver<'_> {
         DraftStage {
             id: id.clone(),
             handler: built,
-            with,
+            with: Value::Object(values),
             has_when: when.is_some(),
             when: self.condition(when),
+            disabled: self.disabled(id.get_ref(), entry),
             skips_errors: on_error.is_some_and(|on_error| *on_error.get_ref() == OnError::Skip),
             timeout: own
                 .and_then(|policy| policy.timeout)
                 .or(self.file.defaults.timeout)
                 .unwrap_or(TIMEOUT),
             retry: retry(own, &self.file.defaults, side_effects),
+        }
+    }
+
+    fn build(
+        &mut self,
+        id: &Spanned<String>,
+        of: HandlerType,
+        with: Option<&With>,
+    ) -> Option<Built> {
+        let values = with.map_or_else(Map::new, |with| with.values.clone());
+        match (of.build)(Value::Object(values)) {
+            Ok(handler) => Some(Built {
+                of,
+                interface: handler.interface(),
+                handler,
+            }),
+            Err(error) => {
+                let key = error.key.as_ref().map(|key| format!("`{}`: ", shown(key)));
+                self.found.error(
+                    "bad-parameter",
+                    with.map_or_else(|| id.span(), |with| with.span.clone()),
+                    format!(
+                        "`{}` refuses its parameters: {}{}",
+                        id.get_ref(),
+                        key.unwrap_or_default(),
+                        shown(&error.message)
+                    ),
+                    Some(format!("`relvec handlers {}` lists them", of.name)),
+                );
+                None
+            }
+        }
+    }
+
+    fn disabled(&self, id: &str, entry: Option<&StageEntry>) -> Option<DisabledBy> {
+        let in_graph = entry.and_then(|entry| entry.disabled.as_ref());
+        if in_graph.is_some_and(|disabled| *disabled.get_ref()) {
+            return Some(DisabledBy::Graph);
+        }
+        self.selection.leaves_out(id).then_some(DisabledBy::Job)
+    }
+
+    /// What a job selects has to be there.
+    fn selected(&mut self) {
+        for (key, id) in self.selection.named() {
+            if !self.draft.index.contains_key(id) {
+                let known = self.draft.index.keys().map(String::as_str);
+                let help = self.found.suggest(id, known);
+                let message = format!(
+                    "`{key}` names `{}`, and the graph has no such stage",
+                    shown(id)
+                );
+                self.found.error("unknown-stage", 0..0, message, help);
+            }
         }
     }
 
@@ -306,7 +353,7 @@ impl Resolver<'_> {
         match Condition::compile(text.get_ref()) {
             Ok(condition) => Some(Spanned::new(text.span(), condition)),
             Err(error) => {
-                let span = inside(&self.text, &text.span(), text.get_ref(), &error.span);
+                let span = inside(self.found.text(), &text.span(), text.get_ref(), &error.span);
                 self.found
                     .error("bad-condition", span, error.message, error.help);
                 None
@@ -317,7 +364,7 @@ impl Resolver<'_> {
     /// Tables that no edge names: stages of their own where there are no edges at all.
     fn unmentioned(&mut self) {
         let file = self.file;
-        let alone = file.edges.is_empty();
+        let alone = file.edges.as_ref().is_none_or(Vec::is_empty);
         for entry in &file.stages {
             if alone {
                 self.mention(&entry.id);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub struct RunInput {
     pub recorded: Vec<RecordedStage>,
     /// Questions that earlier executions asked; empty for a new run.
     pub questions: Vec<Question>,
+    /// How long earlier executions took: what the deadline has less.
+    pub spent: Duration,
 }
 
 /// A stage as an earlier execution of the run recorded it. What ended is not run again.

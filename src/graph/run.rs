@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -20,9 +21,11 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Ending, GRACE, Work};
+use super::attempt::{Ending, Failure, GRACE, Work};
 use super::context::RunEnvironment;
-use super::event::{Artifact, EdgeDecision, Event, Question, Reason, RunStatus, StageStatus};
+use super::event::{
+    Artifact, EdgeDecision, EndCause, Event, Question, Reason, RunStatus, StageStatus,
+};
 use super::output::Outputs;
 use super::plan::{Plan, Source};
 use super::result::{RecordedStage, RunInput, RunResult, StageResult};
@@ -34,7 +37,8 @@ pub struct Run {
     pub(super) environment: Arc<RunEnvironment>,
     pub(super) stages: Vec<Record>,
     pub(super) decisions: Vec<Option<EdgeDecision>>,
-    pub(super) ready: BTreeSet<usize>,
+    /// Stages that can start, each behind its rank.
+    ready: BTreeSet<(usize, usize)>,
     pub(super) queue: VecDeque<Event>,
     pub(super) over: Option<Over>,
     recorded: Vec<RecordedStage>,
@@ -46,6 +50,7 @@ pub struct Run {
     receiver: UnboundedReceiver<Event>,
     stop: CancellationToken,
     stop_by: Option<Instant>,
+    deadline: Option<Instant>,
     started: Instant,
     status: RunStatus,
     seconds: f64,
@@ -58,6 +63,7 @@ pub(super) struct Record {
     pub output: Option<Arc<Value>>,
     pub attempts: u32,
     pub seconds: f64,
+    pub ready: Option<Instant>,
     pub started: Option<Instant>,
     /// In-edges that are not decided.
     pub unresolved: usize,
@@ -72,6 +78,8 @@ pub(super) enum Over {
     Failed { stage: usize, error: String },
     /// Somebody cancelled the run.
     Cancelled,
+    /// The run took longer than its deadline allows.
+    Deadline,
 }
 
 impl Run {
@@ -97,6 +105,9 @@ impl Run {
             sender,
             receiver,
             stop_by: None,
+            deadline: plan
+                .deadline()
+                .map(|deadline| Instant::now() + deadline.saturating_sub(input.spent)),
             started: Instant::now(),
             status: RunStatus::Queued,
             seconds: 0.0,
@@ -180,28 +191,31 @@ impl Run {
             self.finish();
             return;
         }
-        let stop_by = self.stop_by;
-        let stopped = async move {
-            match stop_by {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        let stopped = until(self.stop_by);
+        let late = until(self.deadline);
         tokio::select! {
             biased;
             () = self.environment.cancel.cancelled(), if self.over.is_none() => self.end(Over::Cancelled),
+            () = late, if self.over.is_none() => self.end(Over::Deadline),
             () = stopped => self.abandon(),
             Some(event) = self.receiver.recv() => self.observe(event),
             Some(joined) = self.tasks.join_next_with_id() => self.joined(joined),
         }
     }
 
-    /// Starts ready stages, in the plan's order, as long as there are slots.
+    /// Puts a stage among those that can start.
+    pub(super) fn make_ready(&mut self, stage: usize) {
+        self.ready.insert((self.plan.stages()[stage].rank, stage));
+        self.stages[stage].ready = Some(Instant::now());
+    }
+
+    /// Starts ready stages as long as there are slots: by rank, then in the plan's order.
     fn launch(&mut self) {
         while self.tasks.len() < self.plan.concurrency() {
-            let Some(stage) = self.ready.pop_first() else {
+            let Some((_, stage)) = self.ready.pop_first() else {
                 return;
             };
+            let ready = self.stages[stage].ready;
             let work = Work {
                 plan: Arc::clone(&self.plan),
                 stage,
@@ -210,6 +224,7 @@ impl Run {
                 stop: self.stop.clone(),
                 questions: Arc::clone(&self.questions),
                 events: self.sender.clone(),
+                waited: ready.map_or(Duration::ZERO, |ready| ready.elapsed()),
             };
             let record = &mut self.stages[stage];
             record.status = StageStatus::Running;
@@ -239,7 +254,7 @@ impl Run {
     /// Passes on what a stage says. After its end it has nothing to say: an abandoned task may still be talking.
     fn observe(&mut self, event: Event) {
         let stage = match &event {
-            Event::StageStarted { stage, attempt } => {
+            Event::StageStarted { stage, attempt, .. } => {
                 if let Some(stage) = self.plan.find(stage) {
                     self.stages[stage].attempts = *attempt;
                 }
@@ -309,7 +324,7 @@ impl Run {
 
     fn ended(&mut self, stage: usize, ending: Ending) {
         let (status, reason, output) = self.outcome_of(stage, ending);
-        let failure = if let Reason::Error { error } = &reason {
+        let failure = if let Reason::Error { error, .. } = &reason {
             Some(self.blame(stage, error))
         } else {
             None
@@ -337,30 +352,25 @@ impl Run {
                 (StageStatus::Succeeded, Reason::Ran, Some(Arc::new(output)))
             }
             Ending::Failed(failure) | Ending::TimedOut(failure) if skips => {
-                let error = failure.error;
-                (StageStatus::Skipped, Reason::ErrorSkipped { error }, None)
+                let Failure { class, error, .. } = failure;
+                let reason = Reason::ErrorSkipped { class, error };
+                (StageStatus::Skipped, reason, None)
             }
-            Ending::Failed(failure) => {
-                let error = failure.error;
-                let evidence = failure.evidence.map(Arc::new);
-                (StageStatus::Failed, Reason::Error { error }, evidence)
-            }
-            Ending::TimedOut(failure) => {
-                let error = failure.error;
-                let evidence = failure.evidence.map(Arc::new);
-                (StageStatus::TimedOut, Reason::Error { error }, evidence)
-            }
+            Ending::Failed(failure) => failed(StageStatus::Failed, failure),
+            Ending::TimedOut(failure) => failed(StageStatus::TimedOut, failure),
             Ending::Parked(message) => (StageStatus::Waiting, Reason::Parked { message }, None),
             Ending::Stopped => (StageStatus::Cancelled, self.run_ended(), None),
         }
     }
 
     fn run_ended(&self) -> Reason {
-        let stage = match &self.over {
-            Some(Over::Failed { stage, .. }) => Some(self.plan.stages()[*stage].id.to_string()),
-            Some(Over::Cancelled) | None => None,
+        let (cause, stage) = match &self.over {
+            Some(Over::Failed { stage, .. }) => (EndCause::StageFailed, Some(*stage)),
+            Some(Over::Deadline) => (EndCause::Deadline, None),
+            Some(Over::Cancelled) | None => (EndCause::Cancelled, None),
         };
-        Reason::RunEnded { stage }
+        let stage = stage.map(|stage| self.plan.stages()[stage].id.to_string());
+        Reason::RunEnded { cause, stage }
     }
 
     fn blame(&self, stage: usize, error: &str) -> String {
@@ -431,7 +441,7 @@ impl Run {
     fn finish(&mut self) {
         let waiting = StageStatus::Waiting;
         self.status = match &self.over {
-            Some(Over::Failed { .. }) => RunStatus::Failed,
+            Some(Over::Failed { .. } | Over::Deadline) => RunStatus::Failed,
             Some(Over::Cancelled) => RunStatus::Cancelled,
             None if self.stages.iter().any(|record| record.status == waiting) => RunStatus::Waiting,
             None => RunStatus::Succeeded,
@@ -458,6 +468,12 @@ impl Run {
         match (&self.over, self.status) {
             (Some(Over::Failed { error, .. }), _) => Some(error.clone()),
             (Some(Over::Cancelled), _) => Some("the run was cancelled".to_owned()),
+            (Some(Over::Deadline), _) => {
+                let deadline = self.plan.deadline().unwrap_or_default();
+                Some(format!(
+                    "the run took longer than its deadline of {deadline:?}"
+                ))
+            }
             (None, RunStatus::Waiting) => {
                 self.stages
                     .iter()
@@ -488,10 +504,31 @@ impl Record {
             output: None,
             attempts: 0,
             seconds: 0.0,
+            ready: None,
             started: None,
             unresolved,
             taken: false,
         }
+    }
+}
+
+fn failed(status: StageStatus, failure: Failure) -> (StageStatus, Reason, Option<Arc<Value>>) {
+    let Failure {
+        class,
+        error,
+        evidence,
+    } = failure;
+    (
+        status,
+        Reason::Error { class, error },
+        evidence.map(Arc::new),
+    )
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

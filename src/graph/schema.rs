@@ -48,8 +48,10 @@ pub fn schema(handlers: &[HandlerType]) -> Value {
         "properties": {
             "name": {"$ref": "#/$defs/name", "description": "The graph's name."},
             "description": {"type": "string", "description": "What it does, for people."},
+            "extends": {"$ref": "#/$defs/name", "description": "The graph of which this one is the difference."},
             "input": {"$ref": "#/$defs/name", "description": "The kind that is there before the first stage."},
             "concurrency": {"type": "integer", "minimum": 1, "maximum": 1024, "description": "How many stages may run at the same time; 4 if absent."},
+            "deadline": {"$ref": "#/$defs/duration", "description": "How long a run may take, without the time that it waits for people."},
             "defaults": {
                 "type": "object",
                 "additionalProperties": false,
@@ -136,6 +138,7 @@ fn stage(handlers: &[HandlerType]) -> Value {
         "properties": {
             "handler": {"enum": names, "description": "What performs it; the id if absent."},
             "when": {"$ref": "#/$defs/condition"},
+            "disabled": {"type": "boolean", "description": "Leaves it out, as if `when` were false."},
             "on_error": {"enum": ["fail", "skip"], "description": "What a failure does; `fail` if absent."},
             "timeout": {"$ref": "#/$defs/duration", "description": "How long an attempt may take."},
             "retry": {"$ref": "#/$defs/retry"},

@@ -156,7 +156,10 @@ with = { does = "fail" }
         ran.result.error.as_deref(),
         Some("stage `a` failed: it broke")
     );
-    assert_eq!(ran.reason("b"), json!({"code": "run_ended", "stage": "a"}));
+    assert_eq!(
+        ran.reason("b"),
+        json!({"code": "run_ended", "cause": "stage_failed", "stage": "a"})
+    );
 }
 
 #[tokio::test]
@@ -208,7 +211,7 @@ with = { does = "fail_with_evidence" }
     assert_eq!(ran.summary(), "succeeded: a skipped, b succeeded");
     assert_eq!(
         ran.reason("a"),
-        json!({"code": "error_skipped", "error": "it broke"})
+        json!({"code": "error_skipped", "class": "permanent", "error": "it broke"})
     );
     assert_eq!(ran.result.outputs.len(), 1);
 }
@@ -335,7 +338,7 @@ with = { after_ms = 60000 }
     assert_eq!(ran.summary(), "succeeded: a timed_out, b succeeded");
     assert_eq!(
         ran.reason("a"),
-        json!({"code": "error", "error": "no result within 2s"})
+        json!({"code": "error", "class": "timeout", "error": "no result within 2s"})
     );
 }
 

@@ -245,6 +245,7 @@ pub(super) fn input(job: Value) -> RunInput {
         environment: environment(),
         recorded: Vec::new(),
         questions: Vec::new(),
+        spent: Duration::ZERO,
     }
 }
 
@@ -300,7 +301,7 @@ impl Ran {
             .iter()
             .map(|event| match event {
                 Event::RunStarted { .. } => "run started".to_owned(),
-                Event::StageStarted { stage, attempt } => format!("{stage} started {attempt}"),
+                Event::StageStarted { stage, attempt, .. } => format!("{stage} started {attempt}"),
                 Event::StageProgress { stage, .. } => format!("{stage} progress"),
                 Event::StageLog { stage, .. } => format!("{stage} log"),
                 Event::StageRetrying { stage, attempt, .. } => {

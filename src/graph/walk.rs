@@ -1,15 +1,18 @@
 //! Walks the TOML values of a graph file: keys, types and spans.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostics, did_you_mean, shown};
-use super::file::{EdgeEntry, GraphFile, OnError, Policy, RetryOn, SingleEdge, StageEntry};
+use super::file::{
+    EdgeEntry, Entry, GraphFile, OnError, Policy, RetryOn, SingleEdge, StageEntry, With,
+};
 use super::outcome::{Outcome, Outcomes};
 
 /// The longest timeout or delay: a week. What is longer is a slip, and overflows clocks.
@@ -20,8 +23,10 @@ const MAX_CONCURRENCY: i64 = 1024;
 const TOP_KEYS: &[&str] = &[
     "name",
     "description",
+    "extends",
     "input",
     "concurrency",
+    "deadline",
     "defaults",
     "edges",
     "stages",
@@ -29,7 +34,9 @@ const TOP_KEYS: &[&str] = &[
 const DEFAULTS_KEYS: &[&str] = &["timeout", "retry"];
 const RETRY_KEYS: &[&str] = &["attempts", "base", "max", "on"];
 const EDGE_KEYS: &[&str] = &["chain", "from", "to", "on", "when", "else"];
-const STAGE_KEYS: &[&str] = &["handler", "when", "on_error", "timeout", "retry", "with"];
+const STAGE_KEYS: &[&str] = &[
+    "handler", "when", "disabled", "on_error", "timeout", "retry", "with",
+];
 
 type Table<'i> = DeTable<'i>;
 type Node<'i> = Spanned<DeValue<'i>>;
@@ -62,10 +69,12 @@ impl Walker {
             );
         }
         let description = self.string(table, "description").map(Spanned::into_inner);
+        let extends = self.name_of(table, "extends", "the name of a graph");
         let input = self.name_of(table, "input", "the name of the input's kind");
         let concurrency = self
             .integer(table, "concurrency", 1..=MAX_CONCURRENCY)
             .and_then(|number| u32::try_from(number).ok());
+        let deadline = self.duration(table, "deadline", true);
         let mut defaults = Policy::default();
         if let Some((entries, _)) = self.table(table, "defaults") {
             self.known_keys(entries, DEFAULTS_KEYS, "[defaults]");
@@ -76,10 +85,12 @@ impl Walker {
         GraphFile {
             path: self.path,
             text: self.text,
+            extends,
             name: name.unwrap_or_else(|| Spanned::new(0..0, String::new())),
             description,
             input,
             concurrency,
+            deadline,
             defaults,
             edges,
             stages,
@@ -87,13 +98,11 @@ impl Walker {
         }
     }
 
-    fn edges(&mut self, table: &Table<'_>) -> Vec<EdgeEntry> {
-        let Some(node) = table.get("edges") else {
-            return Vec::new();
-        };
+    fn edges(&mut self, table: &Table<'_>) -> Option<Vec<EdgeEntry>> {
+        let node = table.get("edges")?;
         let Some(list) = node.get_ref().as_array() else {
             self.wrong_type("edges", node, "an array of tables: `[[edges]]`");
-            return Vec::new();
+            return None;
         };
         let mut edges = Vec::with_capacity(list.len());
         for entry in list {
@@ -102,7 +111,7 @@ impl Walker {
                 None => self.wrong_type("edges", entry, "a table: `[[edges]]`"),
             }
         }
-        edges
+        Some(edges)
     }
 
     fn edge(&mut self, table: &Table<'_>, span: Range<usize>) -> Option<EdgeEntry> {
@@ -135,17 +144,8 @@ impl Walker {
         let to = self.string(table, "to");
         let on = self.outcomes(table);
         let when = self.string(table, "when");
-        let otherwise = match table.get("else") {
-            None => None,
-            Some(node) => match node.get_ref().as_bool() {
-                Some(true) => Some(node.span()),
-                Some(false) => None,
-                None => {
-                    self.wrong_type("else", node, "true or false");
-                    None
-                }
-            },
-        };
+        let otherwise = self.boolean(table, "else").filter(|yes| *yes.get_ref());
+        let otherwise = otherwise.map(|yes| yes.span());
         if let (Some(at), Some(_)) = (&otherwise, &when) {
             self.problems.error(
                 "else-with-when",
@@ -223,10 +223,11 @@ impl Walker {
         });
         let with = self
             .table(table, "with")
-            .map(|(entries, span)| Spanned::new(span, json_of_table(entries)));
+            .map(|(entries, span)| parameters(entries, span));
         StageEntry {
             handler: self.string(table, "handler"),
             when: self.string(table, "when"),
+            disabled: self.boolean(table, "disabled"),
             on_error,
             policy: self.policy(table),
             with,
@@ -345,6 +346,15 @@ impl Walker {
         )
     }
 
+    fn boolean(&mut self, table: &Table<'_>, key: &str) -> Option<Spanned<bool>> {
+        let node = table.get(key)?;
+        let truth = node.get_ref().as_bool();
+        if truth.is_none() {
+            self.wrong_type(key, node, "true or false");
+        }
+        truth.map(|truth| Spanned::new(node.span(), truth))
+    }
+
     fn integer(
         &mut self,
         table: &Table<'_>,
@@ -449,17 +459,39 @@ fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(milliseconds).map(Duration::from_millis)
 }
 
-fn json_of_table(table: &Table<'_>) -> Value {
-    let entries = table.iter();
-    Value::Object(
-        entries
-            .map(|(key, value)| (key.get_ref().to_string(), json_of(value.get_ref())))
-            .collect(),
-    )
+fn parameters(table: &Table<'_>, span: Range<usize>) -> With {
+    let mut places = HashMap::new();
+    let values = json_of_table(table, "", &mut places);
+    With {
+        span,
+        values,
+        places,
+    }
 }
 
-fn json_of(value: &DeValue<'_>) -> Value {
-    match value {
+fn json_of_table(
+    table: &Table<'_>,
+    pointer: &str,
+    places: &mut HashMap<String, Entry>,
+) -> Map<String, Value> {
+    let mut values = Map::new();
+    for (key, node) in table {
+        let name = key.get_ref().to_string();
+        let pointer = pointer_to(pointer, &name);
+        values.insert(name, json_of(node, &pointer, places));
+        let (key, value) = (key.span(), node.span());
+        places.insert(pointer, Entry { key, value });
+    }
+    values
+}
+
+/// Gives the JSON pointer (RFC 6901) of a member.
+pub(super) fn pointer_to(parent: &str, name: &str) -> String {
+    format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+fn json_of(node: &Node<'_>, pointer: &str, places: &mut HashMap<String, Entry>) -> Value {
+    match node.get_ref() {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => {
             i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from)
@@ -470,8 +502,17 @@ fn json_of(value: &DeValue<'_>) -> Value {
             .map_or(Value::Null, Value::from),
         DeValue::Boolean(truth) => Value::Bool(*truth),
         DeValue::Datetime(moment) => Value::String(moment.to_string()),
-        DeValue::Array(list) => list.iter().map(|item| json_of(item.get_ref())).collect(),
-        DeValue::Table(table) => json_of_table(table),
+        DeValue::Array(list) => {
+            let mut values = Vec::with_capacity(list.len());
+            for (place, item) in list.iter().enumerate() {
+                let pointer = format!("{pointer}/{place}");
+                values.push(json_of(item, &pointer, places));
+                let (key, value) = (item.span(), item.span());
+                places.insert(pointer, Entry { key, value });
+            }
+            Value::Array(values)
+        }
+        DeValue::Table(table) => Value::Object(json_of_table(table, pointer, places)),
     }
 }
 

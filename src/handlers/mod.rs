@@ -10,7 +10,14 @@ pub mod executor;
 pub mod run_validation;
 pub mod gate_review;
 
-use crate::graph::handler::HandlerType;
+use crate::graph::handler::{Catalog, HandlerType, InputType};
+use crate::model::job::JobInput;
+
+/// What graph files can name.
+pub static CATALOG: Catalog = Catalog {
+    handlers: HANDLERS,
+    inputs: &[InputType::of::<JobInput>()],
+};
 
 /// Every handler, in the order of the default graph.
 pub static HANDLERS: &[HandlerType] = &[

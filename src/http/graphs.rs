@@ -88,7 +88,7 @@ pub(super) async fn validate(
     body: Body,
 ) -> Result<Json<Findings>, Problem> {
     let GraphText { file, text } = body::read(&headers, body).await?;
-    Ok(Json(match gateway.launch().plan(&file, text.as_bytes()) {
+    Ok(Json(match gateway.launch().check(&file, &text) {
         Ok(_) => Findings {
             valid: true,
             diagnostics: Value::Array(Vec::new()),

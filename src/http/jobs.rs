@@ -85,8 +85,8 @@ pub(super) async fn submit(
     let key = idempotency_key(&headers)?;
     let launch = gateway.launch();
     let graph = graphs::named(&graph, launch.settings())?;
-    launch.plan(&graph.path, &graph.bytes)?;
     let job = prepare(&input, launch.variables())?;
+    launch.plan(&graph, &job.input.selection())?;
     let accepted = launch
         .accept(Request {
             graph: &graph,

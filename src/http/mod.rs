@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::gateway::Gateway;
 use self::problem::Problem;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handlers::HANDLERS;
+use crate::handlers::CATALOG;
 use crate::launch::Launch;
 use crate::settings::{Settings, variable};
 use crate::store::{Store, make_private_folder};
@@ -52,7 +52,7 @@ pub async fn serve(settings: Settings, address: SocketAddr) -> Result<()> {
     let address = listener.local_addr().unwrap_or(address);
     let _lock = only_gateway(&settings)?;
     let store = Store::open(&settings.store()).await?;
-    let gateway = Gateway::new(Launch::new(settings, store, HANDLERS, variable));
+    let gateway = Gateway::new(Launch::new(settings, store, CATALOG, variable));
     gateway.recover().await?;
     let stop = CancellationToken::new();
     let signals = stop.clone();

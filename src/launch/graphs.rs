@@ -8,10 +8,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::file::MAX_BYTES;
+use crate::graph::diagnostic::Diagnostics;
+use crate::graph::file::{GraphFile, MAX_BYTES};
 use crate::settings::Settings;
 
 static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/graphs");
+
+/// Begins the paths of shipped graphs in diagnostics.
+const SHIPPED_PATH: &str = "shipped:";
 
 /// Where a graph came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -62,6 +66,56 @@ pub fn named(name: &str, settings: &Settings) -> Result<GraphSource> {
         return read(name, &file);
     }
     shipped(name).ok_or_else(|| unknown(name, settings))
+}
+
+/// Reads a graph with those that it extends. Each is looked for beside the file that extends it, in the folder of graphs, and
+/// among the shipped ones; a file that extends its own name means the shipped graph.
+///
+/// # Errors
+/// One of the files cannot be read as a graph file, or is not there.
+pub fn load(graph: &GraphSource, settings: &Settings) -> Result<GraphFile, Diagnostics> {
+    let first = match graph.origin {
+        GraphOrigin::Shipped => shipped_path(&graph.path),
+        GraphOrigin::File => graph.path.clone(),
+    };
+    GraphFile::load(&first, &graph.bytes, &|name, from| {
+        base(name, Some(Path::new(from)), settings)
+    })
+}
+
+/// Reads a graph that a caller sent. What it calls its file is for messages only: nothing is looked for beside it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_sent(file: &str, text: &str, settings: &Settings) -> Result<GraphFile, Diagnostics> {
+    GraphFile::load(file, text.as_bytes(), &|name, from| {
+        let from = (from != file).then(|| Path::new(from));
+        base(name, from, settings)
+    })
+}
+
+fn base(name: &str, from: Option<&Path>, settings: &Settings) -> Option<(String, Vec<u8>)> {
+    let file_name = format!("{name}.toml");
+    let is_shipped = from.is_some_and(|from| from.to_string_lossy().starts_with(SHIPPED_PATH));
+    let from = from.filter(|_| !is_shipped);
+    let beside = from.map(|from| from.with_file_name(&file_name));
+    let in_folder = (!is_shipped).then(|| settings.graphs.join(&file_name));
+    let itself = from.and_then(|from| from.canonicalize().ok());
+    let found = [beside, in_folder]
+        .into_iter()
+        .flatten()
+        .filter(|path| path.is_file() && path.canonicalize().ok() != itself)
+        .find_map(|path| read(name, &path).ok());
+    match found {
+        Some(found) => Some((found.path, found.bytes)),
+        None => shipped(name).map(|found| (shipped_path(&found.path), found.bytes)),
+    }
+}
+
+/// What diagnostics call a shipped graph that another extends: a file of the same name can be beside it.
+fn shipped_path(path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    format!("{SHIPPED_PATH}{name}")
 }
 
 /// Gives a graph that is part of the program.
@@ -158,4 +212,54 @@ fn is_name(name: &str) -> bool {
     name.len() <= 63
         && name.bytes().all(rest)
         && name.starts_with(|first: char| first.is_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::flat::to_toml;
+    use crate::launch::tests::settings;
+
+    fn flat(name: &str, settings: &Settings) -> String {
+        let graph = named(name, settings).expect("a graph");
+        match load(&graph, settings) {
+            Ok(file) => to_toml(&file),
+            Err(found) => panic!("{}", found.render(false)),
+        }
+    }
+
+    #[test]
+    fn a_team_extends_its_own_graphs_and_the_shipped_ones() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = settings(home.path());
+        std::fs::create_dir(&settings.graphs).unwrap();
+        for (name, text) in [
+            ("default", "concurrency = 7"),
+            ("ours", "deadline = \"1h\""),
+        ] {
+            let text = format!("name = \"{name}\"\nextends = \"default\"\n{text}\n");
+            std::fs::write(settings.graphs.join(format!("{name}.toml")), text).unwrap();
+        }
+        let default = flat("default", &settings);
+        assert!(default.contains("concurrency = 7\n"), "{default}");
+        assert!(default.contains("\"collect_metadata\""), "{default}");
+        let ours = flat("ours", &settings);
+        assert!(
+            ours.contains("concurrency = 7\ndeadline = \"1h\"\n"),
+            "{ours}"
+        );
+        assert!(ours.contains("\"collect_metadata\""), "{ours}");
+    }
+
+    #[test]
+    fn nothing_is_looked_for_beside_what_a_caller_sent() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = settings(home.path());
+        let secret = home.path().join("secret.toml");
+        std::fs::write(&secret, "name = \"secret\"\n").unwrap();
+        let label = home.path().join("sent.toml");
+        let text = "name = \"sent\"\nextends = \"secret\"\n";
+        let found = load_sent(&label.to_string_lossy(), text, &settings).expect_err("not there");
+        assert_eq!(found.list()[0].code, "extends-missing");
+    }
 }

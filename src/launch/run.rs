@@ -19,15 +19,16 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::graphs::GraphSource;
+use super::graphs::{self, GraphSource};
 use super::job::{PreparedJob, Variables, recover};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::{RunEnvironment, Secrets};
 use crate::graph::diagnostic::Diagnostics;
 use crate::graph::event::{Event, RunStatus};
 use crate::graph::file::GraphFile;
-use crate::graph::handler::HandlerType;
-use crate::graph::plan::Plan;
+use crate::graph::flat;
+use crate::graph::handler::Catalog;
+use crate::graph::plan::{Plan, Selection};
 use crate::graph::result::{RecordedStage, RunInput};
 use crate::graph::run::Run;
 use crate::model::job::JobInput;
@@ -103,7 +104,7 @@ pub struct Accepted {
 pub struct Launch {
     settings: Settings,
     store: Store,
-    handlers: &'static [HandlerType],
+    catalog: Catalog,
     variable: Variables,
 }
 
@@ -113,13 +114,13 @@ impl Launch {
     pub const fn new(
         settings: Settings,
         store: Store,
-        handlers: &'static [HandlerType],
+        catalog: Catalog,
         variable: Variables,
     ) -> Self {
         Self {
             settings,
             store,
-            handlers,
+            catalog,
             variable,
         }
     }
@@ -142,12 +143,22 @@ impl Launch {
         self.variable
     }
 
-    /// Plans a graph; pure but for the handlers' table.
+    /// Plans a graph of which a job leaves something out.
     ///
     /// # Errors
-    /// The graph file has defects: all of them.
-    pub fn plan(&self, path: &str, bytes: &[u8]) -> Result<Plan, Diagnostics> {
-        Plan::build(&GraphFile::parse(path, bytes)?, self.handlers)
+    /// The graph file, or one that it extends, has defects: all of them.
+    pub fn plan(&self, graph: &GraphSource, selection: &Selection) -> Result<Plan, Diagnostics> {
+        let file = graphs::load(graph, &self.settings)?;
+        Plan::select(&file, self.catalog, selection)
+    }
+
+    /// Checks a graph that a caller sent.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn check(&self, file: &str, text: &str) -> Result<Plan, Diagnostics> {
+        let file = graphs::load_sent(file, text, &self.settings)?;
+        Plan::build(&file, self.catalog)
     }
 
     /// Makes a run durable.
@@ -156,8 +167,15 @@ impl Launch {
     /// The graph has defects, the idempotency key was used for another request, or the store cannot be written.
     pub async fn accept(&self, request: Request<'_>) -> Result<Accepted> {
         let graph = request.graph;
-        self.plan(&graph.path, &graph.bytes)
+        let file = graphs::load(graph, &self.settings).map_err(Diagnostics::into_error)?;
+        Plan::select(&file, self.catalog, &request.job.input.selection())
             .map_err(Diagnostics::into_error)?;
+        // A run keeps one text: what it extends can change.
+        let graph_text = if file.extends.is_some() {
+            flat::to_toml(&file)
+        } else {
+            String::from_utf8_lossy(&graph.bytes).into_owned()
+        };
         let PreparedJob {
             input,
             secrets,
@@ -174,7 +192,7 @@ impl Launch {
                 id: run_id,
                 origin: request.origin,
                 graph: &graph.name,
-                graph_text: &String::from_utf8_lossy(&graph.bytes),
+                graph_text: &graph_text,
                 job: &job,
                 inline_secrets: &inline_secrets,
                 fingerprint: &format!("{} {fingerprint}", graph.name),
@@ -272,7 +290,9 @@ impl Launch {
         self.store.claim(run_id).await?;
         let stored = self.store.load(run_id).await?;
         let path = format!("{}.toml", stored.graph);
-        let plan = match self.plan(&path, stored.graph_text.as_bytes()) {
+        let plan = GraphFile::parse(&path, stored.graph_text.as_bytes())
+            .and_then(|file| Plan::select(&file, self.catalog, &selection(&stored.job)));
+        let plan = match plan {
             Ok(plan) => plan,
             Err(diagnostics) => {
                 let error = diagnostics.into_error();
@@ -407,6 +427,15 @@ impl Throttle {
     }
 }
 
+/// What a kept job leaves out of its graph.
+fn selection(job: &serde_json::Value) -> Selection {
+    let names = |key: &str| Vec::deserialize(&job[key]).unwrap_or_default();
+    Selection {
+        skip: names("skip"),
+        only: names("only"),
+    }
+}
+
 /// What earlier executions recorded, as the engine takes it. Stages that did not end are left to it.
 fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
     let StoredRun {
@@ -447,5 +476,6 @@ fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
         environment,
         recorded,
         questions,
+        spent: Duration::ZERO,
     }
 }

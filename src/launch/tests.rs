@@ -169,7 +169,7 @@ pub(crate) fn settings(home: &Path) -> Settings {
 pub(crate) async fn launch(home: &Path) -> Launch {
     let settings = settings(home);
     let store = Store::open(&settings.store()).await.unwrap();
-    Launch::new(settings, store, HANDLERS, variable)
+    Launch::new(settings, store, HANDLERS.into(), variable)
 }
 
 /// A chain of stages, each named like its handler.

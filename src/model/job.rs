@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::output::{Kind, Output};
+use crate::graph::plan::Selection;
 
 /// Names of a job's secrets in [`Context::secret`](crate::graph::context::Context::secret).
 pub mod secret {
@@ -45,6 +46,23 @@ pub struct JobInput {
     /// Whether a person looks before the run counts as done.
     #[serde(default)]
     pub require_review: bool,
+    /// Stages of the graph that are left out, as if their `when` were false.
+    #[serde(default)]
+    pub skip: Vec<String>,
+    /// Stages of the graph that are not left out; where there are none, all of them.
+    #[serde(default)]
+    pub only: Vec<String>,
+}
+
+impl JobInput {
+    /// Gives what the job leaves out of its graph.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        Selection {
+            skip: self.skip.clone(),
+            only: self.only.clone(),
+        }
+    }
 }
 
 impl Output for JobInput {

@@ -3,7 +3,9 @@
 pub mod lines;
 pub mod terminal;
 
-use crate::graph::event::{EdgeDecision, EdgeReason, Event, Reason, StageStatus};
+use crate::graph::event::{
+    DisabledBy, EdgeDecision, EdgeReason, EndCause, Event, Reason, StageStatus,
+};
 
 /// A consumer of a run's events, in their order.
 pub trait Report: Send {
@@ -36,11 +38,21 @@ pub fn reason_text(reason: &Reason) -> String {
     match reason {
         Reason::Ran => String::new(),
         Reason::ConditionFalse { expression, .. } => condition_text(expression),
-        Reason::ErrorSkipped { error } | Reason::Error { error } => error.clone(),
+        Reason::ErrorSkipped { error, .. } | Reason::Error { error, .. } => error.clone(),
         Reason::NoEdgeTaken { edges } => no_edge_text(edges),
         Reason::Parked { message } => message.clone(),
-        Reason::RunEnded { stage: Some(stage) } => format!("the run ended at {stage}"),
-        Reason::RunEnded { stage: None } => "the run ended first".to_owned(),
+        Reason::Disabled { by } => match by {
+            DisabledBy::Graph => "the graph has it disabled".to_owned(),
+            DisabledBy::Job => "the job leaves it out".to_owned(),
+        },
+        Reason::RunEnded {
+            stage: Some(stage), ..
+        } => format!("the run ended at {stage}"),
+        Reason::RunEnded { cause, .. } => match cause {
+            EndCause::Deadline => "the run's deadline was over".to_owned(),
+            EndCause::Cancelled => "the run was cancelled".to_owned(),
+            EndCause::StageFailed => "the run ended first".to_owned(),
+        },
         Reason::Recorded => "recorded by an earlier execution".to_owned(),
     }
 }
@@ -62,6 +74,7 @@ fn edge_text(edge: &EdgeDecision) -> String {
         EdgeReason::Condition { expression, .. } => {
             format!("after {from}, {}", condition_text(expression))
         }
+        EdgeReason::NothingEnabled => format!("nothing behind {from} is enabled"),
         EdgeReason::Else { .. } => format!("another edge of {from} was taken"),
     }
 }

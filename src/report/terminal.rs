@@ -154,6 +154,7 @@ impl Lines {
                 attempt,
                 error,
                 delay_seconds,
+                ..
             } => format!(
                 "  {}  attempt {attempt} failed, again in {delay_seconds:.1} s: {}",
                 padded(stage, self.width),
@@ -215,7 +216,7 @@ impl Lines {
         match reason {
             // The run's line says that it ended, and a stage's line why.
             Reason::RunEnded { .. } => return None,
-            Reason::Error { error } => self.errors.push(error.clone()),
+            Reason::Error { error, .. } => self.errors.push(error.clone()),
             Reason::Parked { message } => {
                 self.errors.push(message.clone());
                 if self.asked.contains(stage) {
@@ -225,6 +226,7 @@ impl Lines {
             }
             Reason::Ran
             | Reason::ConditionFalse { .. }
+            | Reason::Disabled { .. }
             | Reason::ErrorSkipped { .. }
             | Reason::NoEdgeTaken { .. }
             | Reason::Recorded => {}

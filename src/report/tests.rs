@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::lines::JsonLines;
 use super::terminal::Plain;
 use super::*;
-use crate::graph::event::{LogLevel, Progress, Question, RunStatus};
+use crate::graph::event::{FailureClass, LogLevel, Progress, Question, RunStatus};
 use crate::graph::output::Kind;
 
 #[derive(Clone, Default)]
@@ -74,6 +74,7 @@ fn course() -> Vec<Event> {
         Event::StageStarted {
             stage: "executor".to_owned(),
             attempt: 1,
+            waited_seconds: 0.0,
         },
         Event::StageProgress {
             stage: "executor".to_owned(),
@@ -96,6 +97,7 @@ fn course() -> Vec<Event> {
         Event::StageRetrying {
             stage: "executor".to_owned(),
             attempt: 1,
+            class: FailureClass::Transient,
             error: "gone\nmore".to_owned(),
             delay_seconds: 1.0,
         },
@@ -125,6 +127,7 @@ fn course() -> Vec<Event> {
 
 fn failure() -> Vec<Event> {
     let error = Reason::Error {
+        class: FailureClass::Permanent,
         error: "cannot connect\n  next: start it".to_owned(),
     };
     vec![
@@ -133,6 +136,7 @@ fn failure() -> Vec<Event> {
             "late",
             StageStatus::Cancelled,
             Reason::RunEnded {
+                cause: EndCause::StageFailed,
                 stage: Some("check".to_owned()),
             },
             0.0,

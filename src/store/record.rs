@@ -62,7 +62,7 @@ impl Store {
 fn rows(id: &str, event: &Event, at: &str) -> Result<Vec<Row>> {
     Ok(match event {
         Event::RunStarted { stages, .. } => run_started(id, stages, at),
-        Event::StageStarted { stage, attempt } => vec![
+        Event::StageStarted { stage, attempt, .. } => vec![
             sqlx::query(
                 "UPDATE stages SET status = 'running', attempts = ? WHERE run_id = ? AND id = ?",
             )

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use relvec::graph::context::{Answer, RunEnvironment, Secrets};
 use relvec::graph::event::{Event, StageStatus};
@@ -207,6 +208,7 @@ fn run_input(job: Value) -> RunInput {
         },
         recorded: Vec::new(),
         questions: Vec::new(),
+        spent: Duration::ZERO,
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use relvec::graph::context::Context;
 use relvec::graph::event::Question;
 use relvec::graph::handler::{
-    ErasedHandler, HandlerError, HandlerFuture, HandlerType, NoParams, ParamError,
+    ErasedHandler, HandlerError, HandlerFuture, HandlerType, Interface, NoParams, OutputSchema,
+    ParamError,
 };
 use relvec::graph::output::{Kind, Outputs, Read};
 use serde::Deserialize as _;
@@ -15,6 +16,12 @@ use serde_json::{Value, json};
 struct Scripted(&'static str);
 
 impl ErasedHandler for Scripted {
+    fn interface(&self) -> Interface {
+        let of_this = HANDLERS.iter().find(|handler| handler.name == self.0);
+        let interface = of_this.and_then(|handler| handler.interface);
+        interface.expect("a handler of the table")()
+    }
+
     fn run<'a>(&'a self, outputs: &'a Outputs, ctx: &'a Context) -> HandlerFuture<'a> {
         let job = outputs.get(&Kind::new("job")).cloned().unwrap_or_default();
         Box::pin(async move {
@@ -80,10 +87,12 @@ macro_rules! scripted {
             name: $name,
             summary: "for tests",
             side_effects: false,
-            reads: || reads(&[$($required),*], &["job", $($optional),*]),
-            writes: || Kind::new($writes),
+            interface: Some(|| Interface {
+                reads: reads(&[$($required),*], &["job", $($optional),*]),
+                writes: Kind::new($writes),
+                schema: OutputSchema::Of(|| json!({"type": "object"})),
+            }),
             params_schema: || json!({"type": "object", "additionalProperties": false}),
-            output_schema: || json!({"type": "object"}),
             build: |params: Value| match NoParams::deserialize(params) {
                 Ok(NoParams {}) => Ok(Arc::new(Scripted($name))),
                 Err(error) => Err(ParamError { key: None, message: error.to_string() }),
