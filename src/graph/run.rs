@@ -517,6 +517,7 @@ fn failed(status: StageStatus, failure: Failure) -> (StageStatus, Reason, Option
         class,
         error,
         evidence,
+        ..
     } = failure;
     (
         status,

@@ -10,6 +10,7 @@ pub mod executor;
 pub mod run_validation;
 pub mod gate_review;
 pub mod command;
+pub mod http;
 
 use crate::graph::handler::{Catalog, HandlerType, InputType};
 use crate::model::job::JobInput;
@@ -32,4 +33,5 @@ pub static HANDLERS: &[HandlerType] = &[
     HandlerType::of::<run_validation::RunValidation>(),
     HandlerType::of::<gate_review::GateReview>(),
     HandlerType::declared::<command::Command>(),
+    HandlerType::declared::<http::Http>(),
 ];
