@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ pub struct Diagnostic {
     pub message: String,
     /// The file.
     pub file: String,
-    /// The bytes of the file that are to blame.
+    /// The bytes of the file that are to blame; none at its start where no place is.
     pub span: Range<usize>,
     /// The line of the span's start, counted from 1.
     pub line: usize,
@@ -215,17 +215,21 @@ impl Diagnostics {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
+        let title = level
+            .primary_title(diagnostic.message.as_str())
+            .id(diagnostic.code);
         // Only the lines around the span are handed over: a renderer that sees the whole file reads all of it.
         let window = self.sources.window(&diagnostic.place());
-        let mut group = level
-            .primary_title(diagnostic.message.as_str())
-            .id(diagnostic.code)
-            .element(
+        let mut group = if diagnostic.span == (0..0) {
+            title.element(Origin::path(window.path))
+        } else {
+            title.element(
                 Snippet::source(window.text)
                     .path(window.path)
                     .line_start(window.first_line)
                     .annotation(AnnotationKind::Primary.span(window.span)),
-            );
+            )
+        };
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }

@@ -37,6 +37,8 @@ mod syntax;
 mod walk;
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod interruption;
 #[cfg(test)]
 mod left_out;

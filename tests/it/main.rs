@@ -6,5 +6,6 @@ mod relvec;
 mod schemas;
 mod scripted;
 mod services;
+mod specification;
 mod tables;
 mod with_services;
