@@ -535,6 +535,7 @@ fn failed(status: StageStatus, failure: Failure) -> (StageStatus, Reason, Option
         class,
         error,
         evidence,
+        ..
     } = failure;
     (
         status,
