@@ -134,7 +134,7 @@ impl Condition {
     /// Says whether two expressions are the same but for their spelling: spaces, quotes, superfluous brackets.
     #[must_use]
     pub fn means(&self, other: &Self) -> bool {
-        self.program.expression() == other.program.expression()
+        self.root == other.root
     }
 
     /// Says whether the expression reads nothing but the given variable.

@@ -358,6 +358,7 @@ impl Run {
                     class,
                     error,
                     evidence,
+                    ..
                 } = failure;
                 if let Some(evidence) = evidence {
                     self.keep_evidence(stage, evidence);
