@@ -1,11 +1,13 @@
 //! What each command does, one file a group. Every function gives the process exit code.
 
 pub mod describe;
+mod draw;
 mod graphs;
 mod inspect;
 pub mod jobs;
 mod runs;
 mod target;
+mod validate;
 
 use std::io::Write as _;
 
@@ -24,9 +26,9 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Demo(args) => crate::demo::demo(&args, settings).await,
         Command::Run(args) => jobs::run(args, settings).await,
         Command::Serve(args) => crate::http::serve(settings, args.listen).await.map(|()| 0),
-        Command::Validate(args) => graphs::validate(&args, &settings),
+        Command::Validate(args) => validate::validate(&args, &settings),
         Command::Plan(args) => graphs::plan(&args, &settings),
-        Command::Graph(args) => graphs::draw(&args, &settings),
+        Command::Graph(args) => draw::draw(&args, settings).await,
         Command::Inspect(args) => inspect::inspect(&args).await,
         Command::Handlers(args) => graphs::handlers(&args),
         Command::Schema(args) => graphs::print_schema(&args),

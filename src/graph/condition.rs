@@ -53,6 +53,8 @@ pub struct EvaluationError {
     pub expression: String,
     /// What went wrong.
     pub problem: String,
+    /// The values that the expression reads; null where a path leads nowhere.
+    pub values: BTreeMap<String, Value>,
 }
 
 /// What a condition gave, and the values that it read by path.
@@ -129,6 +131,12 @@ impl Condition {
         &self.paths
     }
 
+    /// Says whether two expressions are the same but for their spelling: spaces, quotes, superfluous brackets.
+    #[must_use]
+    pub fn means(&self, other: &Self) -> bool {
+        self.root == other.root
+    }
+
     /// Says whether the expression reads nothing but the given variable.
     #[must_use]
     pub fn reads_only(&self, variable: &str) -> bool {
@@ -165,6 +173,7 @@ impl Condition {
         Err(EvaluationError {
             expression: self.expression.clone(),
             problem,
+            values,
         })
     }
 }
