@@ -32,9 +32,12 @@ pub mod sources;
 mod attempt;
 mod certain;
 mod decide;
+mod domain;
 mod extends;
 mod infer;
+mod lint;
 mod order;
+mod params;
 mod places;
 mod references;
 mod resolve;
@@ -50,6 +53,10 @@ mod interruption;
 #[cfg(test)]
 mod left_out;
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod semantics;
+#[cfg(test)]
+mod soundness;
 #[cfg(test)]
 mod testing;
