@@ -1,6 +1,8 @@
 //! What each command does, one file a group. Every function gives the process exit code.
 
 pub mod describe;
+mod diff;
+mod explain;
 mod graphs;
 mod inspect;
 pub mod jobs;
@@ -27,6 +29,7 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Validate(args) => graphs::validate(&args, &settings),
         Command::Plan(args) => graphs::plan(&args, &settings),
         Command::Graph(args) => graphs::draw(&args, &settings),
+        Command::Diff(args) => diff::diff(&args, &settings),
         Command::Inspect(args) => inspect::inspect(&args).await,
         Command::Handlers(args) => graphs::handlers(&args),
         Command::Schema(args) => graphs::print_schema(&args),
