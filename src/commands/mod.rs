@@ -6,6 +6,7 @@ mod inspect;
 pub mod jobs;
 mod runs;
 mod target;
+mod test;
 
 use std::io::Write as _;
 
@@ -25,6 +26,7 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Run(args) => jobs::run(args, settings).await,
         Command::Serve(args) => crate::http::serve(settings, args.listen).await.map(|()| 0),
         Command::Validate(args) => graphs::validate(&args, &settings),
+        Command::Test(args) => test::test(&args, &settings).await,
         Command::Plan(args) => graphs::plan(&args, &settings),
         Command::Graph(args) => graphs::draw(&args, &settings),
         Command::Inspect(args) => inspect::inspect(&args).await,

@@ -172,6 +172,11 @@ impl Diagnostics {
         self.found.is_empty()
     }
 
+    /// Gives how many findings there are, those that are only counted included.
+    pub(super) const fn count(&self) -> usize {
+        self.found.len() + self.left_out
+    }
+
     /// Says whether further findings are only counted.
     #[must_use]
     pub(super) fn is_full(&self) -> bool {
@@ -245,7 +250,7 @@ impl Diagnostics {
     /// Turns the findings into the error that crosses the module's edge; its message is the drawing without colour.
     #[must_use]
     pub fn into_error(self) -> Error {
-        let count = self.found.len() + self.left_out;
+        let count = self.count();
         let things = if count == 1 { "finding" } else { "findings" };
         let drawn = self.render(false);
         let unreadable = |d: &Diagnostic| UNREADABLE.contains(&d.code);

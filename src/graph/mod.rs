@@ -9,6 +9,7 @@
 //! 6. [`draw`], [`preview`], [`schema`]: what can be said about a graph without running it.
 //! 7. [`run`], [`result`]: the plan's execution, as a stream of events.
 
+pub mod cases;
 pub mod condition;
 pub mod context;
 pub mod diagnostic;
@@ -21,6 +22,7 @@ pub mod outcome;
 pub mod output;
 pub mod plan;
 pub mod preview;
+pub mod rehearsal;
 pub mod result;
 pub mod run;
 pub mod schema;
@@ -31,6 +33,7 @@ mod certain;
 mod decide;
 mod extends;
 mod order;
+mod partial;
 mod references;
 mod resolve;
 mod syntax;
