@@ -2,50 +2,50 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
 use serde_json::{Value, json};
 
+use super::validate::unreadable;
 use super::{print_json, show};
 use crate::cli::{Format, TestArgs};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
+use crate::graph::diagnostic::Diagnostics;
 use crate::graph::event::{EdgeDecision, EdgeReason, Reason};
 use crate::graph::rehearsal::{Mismatch, Rehearsal, Why, rehearse};
 use crate::handlers::CATALOG;
 use crate::launch::graphs::{find, load};
 use crate::report::reason_text;
-use crate::settings::Settings;
+use crate::settings::{Settings, colored};
 
-/// Runs the tests of graph files and prints what they gave. Gives 1 if one fails, a file has errors, or too little is covered.
+/// Runs the tests of graph files, of all of them, and prints what they gave. Gives 0 where all pass and enough is covered, 1 where one
+/// fails, a file has errors or too little is covered, and 78 where a file cannot be read.
 ///
 /// # Errors
-/// A file cannot be read.
+/// Standard output cannot be written.
 pub async fn test(args: &TestArgs, settings: &Settings) -> Result<u8> {
-    let color = std::io::stdout().is_terminal();
+    let color = colored(&std::io::stdout());
     let mut all = Vec::new();
-    let mut failed = false;
+    let mut worst = 0;
     for name in &args.files {
-        let graph = find(name, settings)?;
-        let ran = match load(&graph, settings) {
-            Ok(file) => rehearse(&file, CATALOG).await,
-            Err(found) => Err(found),
+        let (path, ran) = rehearsed(name, settings).await;
+        let code = match &ran {
+            Ok(ran) => u8::from(!has_passed(ran, args.min_coverage)),
+            Err(found) if found.is_unreadable() => ErrorKind::Configuration.exit_code(),
+            Err(_) => ErrorKind::Invalid.exit_code(),
         };
-        let passed = ran
-            .as_ref()
-            .is_ok_and(|ran| has_passed(ran, args.min_coverage));
-        failed |= !passed;
+        worst = worst.max(code);
         match (args.format, &ran) {
-            (Format::Human, Ok(ran)) => show(&report(&graph.path, ran, args.min_coverage))?,
+            (Format::Human, Ok(ran)) => show(&report(&path, ran, args.min_coverage))?,
             (Format::Human, Err(found)) => show(&found.render(color))?,
             (Format::Json, Ok(ran)) => all.push(json!({
-                "file": graph.path,
-                "passed": passed,
+                "file": path,
+                "passed": code == 0,
                 "tests": ran.tests,
                 "coverage": ran.coverage,
                 "diagnostics": [],
             })),
             (Format::Json, Err(found)) => all.push(json!({
-                "file": graph.path,
+                "file": path,
                 "passed": false,
                 "tests": [],
                 "coverage": null,
@@ -56,7 +56,19 @@ pub async fn test(args: &TestArgs, settings: &Settings) -> Result<u8> {
     if args.format == Format::Json {
         print_json(&all)?;
     }
-    Ok(u8::from(failed))
+    Ok(worst)
+}
+
+async fn rehearsed(name: &str, settings: &Settings) -> (String, Result<Rehearsal, Diagnostics>) {
+    let graph = match find(name, settings) {
+        Ok(graph) => graph,
+        Err(error) => return (name.to_owned(), Err(unreadable(name, &error))),
+    };
+    let ran = match load(&graph, settings) {
+        Ok(file) => rehearse(&file, CATALOG).await,
+        Err(found) => Err(found),
+    };
+    (graph.path, ran)
 }
 
 fn has_passed(ran: &Rehearsal, minimum: Option<u8>) -> bool {
@@ -134,6 +146,11 @@ fn edge_text(decision: &EdgeDecision) -> String {
             let holds = decision.taken;
             format!("`{expression}` is {holds}: {}", values_text(values))
         }
+        EdgeReason::ConditionFailed {
+            expression,
+            values,
+            error,
+        } => format!("`{expression}` {error}: {}", values_text(values)),
         EdgeReason::NothingEnabled => "nothing behind it is enabled".to_owned(),
         EdgeReason::Else {
             sibling_taken: true,

@@ -136,6 +136,7 @@ const fn left_out(by: DisabledBy) -> &'static str {
     match by {
         DisabledBy::Graph => "the graph has it disabled",
         DisabledBy::Job => "the job leaves it out",
+        DisabledBy::Retry => "the retry leaves it out",
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) static HANDLERS: &[HandlerType] = &[
 ];
 
 /// What a [`Step`] does.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Does {
     #[default]
@@ -321,6 +321,11 @@ impl Ran {
                 Event::EdgeDecided { decision } => {
                     format!("{}->{} {}", decision.from, decision.to, decision.taken)
                 }
+                Event::ConditionEvaluated { stage, holds, .. } => match holds {
+                    Some(holds) => format!("{stage} when {holds}"),
+                    None => format!("{stage} when failed"),
+                },
+                Event::EvidenceKept { stage, .. } => format!("{stage} kept evidence"),
                 Event::StageFinished { stage, status, .. } => format!("{stage} {}", status.name()),
                 Event::RunFinished { .. } => "run finished".to_owned(),
             })
@@ -350,6 +355,7 @@ impl Ran {
                     output: output.clone(),
                     decisions: Vec::new(),
                     artifacts: Vec::new(),
+                    reused: false,
                 });
             }
         }

@@ -1,6 +1,8 @@
 //! The integration tests: one binary. What is in `with_services` needs what `tests/run` starts; the rest needs nothing.
 
 mod bad_input;
+mod drawings;
+mod findings;
 mod graphs;
 mod relvec;
 mod schemas;

@@ -152,6 +152,8 @@ impl Covered {
             | Event::StageRetrying { .. }
             | Event::QuestionAsked { .. }
             | Event::ArtifactWritten { .. }
+            | Event::ConditionEvaluated { .. }
+            | Event::EvidenceKept { .. }
             | Event::RunFinished { .. } => {}
         }
     }

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::{Table, Walker, parameters};
 use crate::graph::cases::{Asked, Case, EdgeName, Expectation, Mock, MockOutcome};
-use crate::graph::diagnostic::shown;
+use crate::graph::diagnostic::{Severity, shown};
 use crate::graph::event::StageStatus;
 use crate::graph::file::With;
 
@@ -70,10 +70,10 @@ impl Walker {
                 }
             }
         }
-        let found_before = self.problems.count();
+        let found_before = self.problems.count(Severity::Error);
         let expect = self.expectation(table).unwrap_or_default();
         // What is expected and could not be read was told already.
-        if expect.is_empty() && self.problems.count() == found_before {
+        if expect.is_empty() && self.problems.count(Severity::Error) == found_before {
             self.problems.error(
                 "test-expects-nothing",
                 span,
