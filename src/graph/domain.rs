@@ -1,12 +1,16 @@
 //! Evaluates conditions for every combination of the values that they can read, where these are few.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use cel::IdedExpr;
+use cel::common::ast::operators as op;
+use cel::common::ast::{Expr, LiteralValue};
 use serde_json::Value;
 
 use super::condition::{Condition, Found};
+use super::syntax::{is_test, segments};
 
 /// Combinations that are tried.
 const MOST: usize = 1_024;
@@ -32,12 +36,12 @@ pub(super) fn each_combination(
     visit: &mut dyn FnMut(&[Given]) -> ControlFlow<()>,
 ) -> bool {
     let mut known: BTreeMap<&[String], Values> = BTreeMap::new();
-    let mut unknown: Vec<&[String]> = Vec::new();
+    let mut unknown: BTreeSet<&[String]> = BTreeSet::new();
     let mut count = 1_usize;
     for (number, condition) in conditions.iter().enumerate() {
         for path in condition.paths() {
             let path = path.segments.as_slice();
-            if known.contains_key(path) || unknown.contains(&path) {
+            if known.contains_key(path) || unknown.contains(path) {
                 continue;
             }
             match values(number, path) {
@@ -45,12 +49,13 @@ pub(super) fn each_combination(
                     count = count.saturating_mul(values.len());
                     known.insert(path, values);
                 }
-                None => unknown.push(path),
+                None => {
+                    unknown.insert(path);
+                }
             }
         }
     }
-    let all = known.keys().copied().chain(unknown.iter().copied());
-    let all: Vec<&[String]> = all.collect();
+    let all: BTreeSet<&[String]> = known.keys().chain(&unknown).copied().collect();
     if count == 0 || count > MOST || overlap(&all) {
         return false;
     }
@@ -68,14 +73,13 @@ pub(super) fn each_combination(
 }
 
 /// Of a path and its beginning each says something about the other: their values cannot be chosen apart.
-fn overlap(paths: &[&[String]]) -> bool {
-    paths.iter().enumerate().any(|(place, path)| {
-        let others = paths
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != place);
-        others.into_iter().any(|(_, other)| other.starts_with(path))
-    })
+fn overlap(paths: &BTreeSet<&[String]>) -> bool {
+    // In their order a path stands directly before those that it begins.
+    let next = paths.iter().skip(1);
+    paths
+        .iter()
+        .zip(next)
+        .any(|(path, next)| next.starts_with(path))
 }
 
 type Chosen<'a> = BTreeMap<&'a [String], Option<&'a Value>>;
@@ -126,6 +130,9 @@ pub(super) fn constant(
     condition: &Condition,
     values: &dyn Fn(&[String]) -> Option<Values>,
 ) -> Option<bool> {
+    if varies(condition.root(), &mut BTreeSet::new(), values) {
+        return None;
+    }
     let mut constant = None;
     let tried = each_combination(&[condition], &|_, path| values(path), &mut |given| match (
         given[0], constant,
@@ -139,6 +146,46 @@ pub(super) fn constant(
         (Given::Bool(_) | Given::Unknown, _) => ControlFlow::Break(()),
     });
     constant.filter(|_| tried)
+}
+
+/// Says whether a condition is plainly not constant, without trying: each path is read once, each comparison can go either way, and
+/// `&&`, `||` and `!` join them. Nearly all conditions are like that.
+fn varies<'e>(
+    expression: &'e IdedExpr,
+    read: &mut BTreeSet<Vec<&'e str>>,
+    values: &dyn Fn(&[String]) -> Option<Values>,
+) -> bool {
+    let mut can_be = |path: Vec<&'e str>, wanted: &Value, other: &dyn Fn(&Value) -> bool| {
+        let owned: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+        let is_new = read.insert(path);
+        let found = values(&owned).filter(|_| is_new).unwrap_or_default();
+        let mut found = found.iter().flatten();
+        found.clone().any(|value| value == wanted) && found.any(other)
+    };
+    let call = match (&expression.expr, segments(expression)) {
+        (Expr::Select(select), _) if select.test => return false,
+        (_, Some(path)) => {
+            return can_be(path, &Value::Bool(true), &|other| {
+                *other == Value::Bool(false)
+            });
+        }
+        (Expr::Call(call), None) => call,
+        _ => return false,
+    };
+    match (call.func_name.as_str(), call.args.as_slice()) {
+        (op::LOGICAL_AND | op::LOGICAL_OR, [a, b]) => {
+            varies(a, read, values) && varies(b, read, values)
+        }
+        (op::LOGICAL_NOT, [a]) => varies(a, read, values),
+        (op::EQUALS | op::NOT_EQUALS, [a, b]) => match (segments(a), &b.expr) {
+            (Some(path), Expr::Literal(LiteralValue::String(text))) if !is_test(a) => {
+                let text = Value::from(text.inner());
+                can_be(path, &text, &|other| *other != text)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ fn over(file: GraphFile, base: GraphFile) -> GraphFile {
         defaults: policy_over(&file.defaults, &base.defaults),
         edges: file.edges.or(base.edges),
         stages,
+        tests: file.tests,
         problems: base.problems,
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
+use super::cases::Case;
 use super::diagnostic::Diagnostics;
 use super::extends;
 use super::outcome::Outcomes;
@@ -47,6 +48,8 @@ pub struct GraphFile {
     pub edges: Option<Vec<EdgeEntry>>,
     /// Tables of stages, in the order of the file.
     pub stages: Vec<StageEntry>,
+    /// Tests, in the order of the file; those of a graph that it extends are not among them.
+    pub tests: Vec<Case>,
     pub(super) problems: Diagnostics,
 }
 

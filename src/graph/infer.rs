@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::diagnostic::{did_you_mean, shown};
 use super::places::Places;
-use super::syntax::{is_type_name, segments};
+use super::syntax::{is_test, is_type_name, segments};
 use super::types::{Field, Sorts, Type};
 
 /// Names that a help lists.
@@ -292,7 +292,11 @@ impl<'f, 's> Inference<'f, 's> {
             Sorts::NUMBER
         };
         let takes = Sorts::NUMBER.or(Sorts::TIME).or(lists);
-        if !self.fits(a, &of_a, takes, &sign) || !self.fits(b, &of_b, takes, &sign) {
+        if !self.fits(a, &of_a, takes, &sign) {
+            return Type::ANY;
+        }
+        // A list takes more than lists, so that is left to the run.
+        if of_a.sorts.meets(Sorts::LIST) || !self.fits(b, &of_b, takes, &sign) {
             return Type::ANY;
         }
         let both = of_a.sorts.or(of_b.sorts);
@@ -490,10 +494,6 @@ fn step<'s>(
                 .filter(|_| of.sorts.meets(Sorts::LIST)),
         }),
     }
-}
-
-fn is_test(expression: &IdedExpr) -> bool {
-    matches!(&expression.expr, Expr::Select(select) if select.test)
 }
 
 fn of_literal<'s>(literal: &LiteralValue) -> Type<'s> {

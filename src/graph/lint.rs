@@ -16,6 +16,9 @@ use super::references::{bit_of, chunks_by};
 use super::resolve::{Draft, DraftEdge};
 use super::typed::{Guarded, Owner, Place, Typing};
 
+/// Conditions of one stage's edges that are tried together.
+const COMPARED: usize = 32;
+
 /// A proved graph, as far as warnings depend on it.
 pub(super) struct Lint<'a> {
     pub draft: &'a Draft,
@@ -236,7 +239,7 @@ impl Lint<'_> {
                 Place::After { .. } | Place::Stage(_) => None,
             })
             .collect();
-        if narrowed.is_empty() {
+        if narrowed.is_empty() || narrowed.len() > COMPARED {
             return false;
         }
         let conditions: Vec<&Condition> = narrowed.iter().map(|g| g.condition).collect();

@@ -487,9 +487,15 @@ impl<'a> Readers<'a> {
 
     /// Says whether it was told before that the whole graph has nobody who writes a kind.
     fn is_told(&mut self, kind: &Kind) -> bool {
+        if self.told.contains(kind) {
+            return true;
+        }
         let nobody = self.input.as_ref() != Some(kind)
             && !self.writes.iter().flatten().any(|written| written == kind);
-        nobody && !self.told.insert(kind.clone())
+        if nobody {
+            self.told.insert(kind.clone());
+        }
+        false
     }
 
     fn certain(&mut self) {

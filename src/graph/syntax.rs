@@ -53,6 +53,11 @@ const TYPES: &[&str] = &[
     "uint",
 ];
 
+/// Says whether an expression asks for a field: `has(a.b)`.
+pub(super) fn is_test(expression: &IdedExpr) -> bool {
+    matches!(&expression.expr, Expr::Select(select) if select.test)
+}
+
 /// Says whether a path is the name of a type and no variable.
 pub(super) fn is_type_name(segments: &[&str]) -> bool {
     segments.len() == 1 && TYPES.contains(&segments[0])

@@ -1,5 +1,7 @@
 //! Walks the TOML values of a graph file: keys, types and spans.
 
+mod cases;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ const TOP_KEYS: &[&str] = &[
     "defaults",
     "edges",
     "stages",
+    "tests",
 ];
 const DEFAULTS_KEYS: &[&str] = &["timeout", "retry"];
 const RETRY_KEYS: &[&str] = &["attempts", "base", "max", "on"];
@@ -82,6 +85,7 @@ impl Walker {
         }
         let edges = self.edges(table);
         let stages = self.stages(table);
+        let tests = self.cases(table);
         GraphFile {
             path: self.path,
             text: self.text,
@@ -94,6 +98,7 @@ impl Walker {
             defaults,
             edges,
             stages,
+            tests,
             problems: self.problems,
         }
     }
