@@ -85,7 +85,7 @@ pub fn colored(stream: &impl IsTerminal) -> bool {
 
 /// Gives those of the named variables that are set, for a child process whose environment is otherwise empty.
 #[must_use]
-pub fn inherited(names: &[&'static str]) -> Vec<(&'static str, String)> {
+pub fn inherited<'n>(names: &[&'n str]) -> Vec<(&'n str, String)> {
     names
         .iter()
         .filter_map(|name| variable(name).map(|value| (*name, value)))

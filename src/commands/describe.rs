@@ -210,6 +210,7 @@ mod tests {
         };
         RunDocument {
             run_id: Uuid::nil(),
+            retry_of: None,
             graph: "default".to_owned(),
             status: RunStatus::Waiting,
             error: Some("nothing is proven".to_owned()),

@@ -6,14 +6,17 @@
 //!    wrong with it.
 //! 4. [`condition`], [`outcome`]: what decides an edge.
 //! 5. [`plan`]: the graph, proved and in order. The front end ends here: no I/O, no tasks so far.
-//! 6. [`draw`], [`preview`], [`schema`]: what can be said about a graph without running it.
+//! 6. [`draw`], [`preview`], [`diff`], [`schema`]: what can be said about a graph without running it.
 //! 7. [`run`], [`result`]: the plan's execution, as a stream of events.
+//! 8. [`explain`]: what those events say about a stage.
 
 pub mod condition;
 pub mod context;
 pub mod diagnostic;
+pub mod diff;
 pub mod draw;
 pub mod event;
+pub mod explain;
 pub mod file;
 pub mod flat;
 pub mod handler;
@@ -30,10 +33,14 @@ mod attempt;
 mod certain;
 mod decide;
 mod extends;
+mod infer;
 mod order;
+mod places;
 mod references;
 mod resolve;
 mod syntax;
+mod typed;
+mod types;
 mod walk;
 
 #[cfg(test)]

@@ -322,6 +322,15 @@ impl Plan {
         self.index.get(id).copied()
     }
 
+    /// Gives the edge between two stages, if there is one.
+    #[must_use]
+    pub fn edge(&self, from: &str, to: &str) -> Option<&Edge> {
+        let (from, to) = (self.find(from)?, self.find(to)?);
+        let mut outs = self.stages[from].outs.iter();
+        let number = *outs.find(|&&edge| self.edges[edge].to == to)?;
+        Some(&self.edges[number])
+    }
+
     /// Gives what is likely not meant.
     #[must_use]
     pub const fn warnings(&self) -> &Diagnostics {

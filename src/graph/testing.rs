@@ -27,7 +27,7 @@ pub(super) static HANDLERS: &[HandlerType] = &[
 ];
 
 /// What a [`Step`] does.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Does {
     #[default]
@@ -36,6 +36,8 @@ pub(super) enum Does {
     FailWithEvidence,
     /// Fails, and may succeed with another attempt.
     Flake,
+    /// As [`Does::Flake`], and asks to wait an hour first.
+    Busy,
     Panic,
     Park,
     /// Waits until it is told to stop, and then fails.
@@ -109,6 +111,11 @@ impl NodeHandler for Step {
                 Err(HandlerError::permanent("it broke").with_evidence(&Stepped { value }))
             }
             Does::Flake => Err(HandlerError::transient("it flaked")),
+            Does::Busy => {
+                let mut error = HandlerError::transient("it was busy");
+                error.retry_after = Some(Duration::from_hours(1));
+                Err(error)
+            }
             Does::Panic => panic!("it panicked"),
             Does::Park if ctx.answer("go").is_some() => Ok(Stepped { value }),
             Does::Park => {
@@ -314,6 +321,11 @@ impl Ran {
                 Event::EdgeDecided { decision } => {
                     format!("{}->{} {}", decision.from, decision.to, decision.taken)
                 }
+                Event::ConditionEvaluated { stage, holds, .. } => match holds {
+                    Some(holds) => format!("{stage} when {holds}"),
+                    None => format!("{stage} when failed"),
+                },
+                Event::EvidenceKept { stage, .. } => format!("{stage} kept evidence"),
                 Event::StageFinished { stage, status, .. } => format!("{stage} {}", status.name()),
                 Event::RunFinished { .. } => "run finished".to_owned(),
             })
@@ -343,6 +355,7 @@ impl Ran {
                     output: output.clone(),
                     decisions: Vec::new(),
                     artifacts: Vec::new(),
+                    reused: false,
                 });
             }
         }

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,12 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::graphs::{self, GraphSource};
+use super::graphs::{self, GraphOrigin, GraphSource};
 use super::job::{PreparedJob, Variables, recover};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::{RunEnvironment, Secrets};
 use crate::graph::diagnostic::Diagnostics;
-use crate::graph::event::{Event, RunStatus};
+use crate::graph::event::{Artifact, EdgeDecision, Event, RunStatus};
 use crate::graph::file::GraphFile;
 use crate::graph::flat;
 use crate::graph::handler::Catalog;
@@ -35,7 +36,7 @@ use crate::model::job::JobInput;
 use crate::model::run::RunDocument;
 use crate::report::Report;
 use crate::settings::Settings;
-use crate::store::{Created, NewRun, Origin, Store, StoredRun, make_private_folder};
+use crate::store::{Created, NewRun, Origin, Store, StoredRun, StoredStage, make_private_folder};
 
 /// The most events that are recorded in one transaction.
 const BATCH: usize = 64;
@@ -181,12 +182,7 @@ impl Launch {
         let file = graphs::load(graph, &self.settings).map_err(Diagnostics::into_error)?;
         Plan::select(&file, self.catalog, &request.job.input.selection())
             .map_err(Diagnostics::into_error)?;
-        // A run keeps one text: what it extends can change.
-        let graph_text = if file.extends.is_some() {
-            flat::to_toml(&file)
-        } else {
-            String::from_utf8_lossy(&graph.bytes).into_owned()
-        };
+        let graph_text = one_text(graph, &file);
         let PreparedJob {
             input,
             secrets,
@@ -204,10 +200,12 @@ impl Launch {
                 origin: request.origin,
                 graph: &graph.name,
                 graph_text: &graph_text,
+                graph_path: self.own_path(graph).as_deref(),
                 job: &job,
                 inline_secrets: &inline_secrets,
                 fingerprint: &format!("{} {fingerprint}", graph.name),
                 idempotency_key: request.idempotency_key,
+                adopted: None,
             })
             .await?;
         Ok(match created {
@@ -220,6 +218,17 @@ impl Launch {
                 secrets: None,
             },
         })
+    }
+
+    /// Gives where a graph's file is, unless its name leads there.
+    pub(super) fn own_path(&self, graph: &GraphSource) -> Option<String> {
+        let path = Path::new(&graph.path);
+        let by_name = self.settings.graphs.join(format!("{}.toml", graph.name));
+        if graph.origin == GraphOrigin::Shipped || path == by_name {
+            return None;
+        }
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Some(path.display().to_string())
     }
 
     /// Accepts a run and executes it.
@@ -435,8 +444,17 @@ impl Throttle {
     }
 }
 
+/// Gives a graph as the one text that a run keeps: what it extends can change.
+pub(super) fn one_text(graph: &GraphSource, file: &GraphFile) -> String {
+    if file.extends.is_some() {
+        flat::to_toml(file)
+    } else {
+        String::from_utf8_lossy(&graph.bytes).into_owned()
+    }
+}
+
 /// What a kept job leaves out of its graph.
-fn selection(job: &serde_json::Value) -> Selection {
+pub(super) fn selection(job: &serde_json::Value) -> Selection {
     let names = |key: &str| Vec::deserialize(&job[key]).unwrap_or_default();
     Selection {
         skip: names("skip"),
@@ -452,8 +470,24 @@ fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
         edges,
         questions,
         artifacts,
+        spent,
         ..
     } = stored;
+    RunInput {
+        job,
+        environment,
+        recorded: recorded(stages, &edges, &artifacts),
+        questions,
+        spent,
+    }
+}
+
+/// The stages of a run as they were last recorded, with the edges that leave them and the files that they wrote.
+pub(super) fn recorded(
+    stages: Vec<StoredStage>,
+    edges: &[EdgeDecision],
+    artifacts: &[(String, Artifact)],
+) -> Vec<RecordedStage> {
     let mut recorded: Vec<RecordedStage> = stages
         .into_iter()
         .map(|stage| RecordedStage {
@@ -465,6 +499,7 @@ fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
             output: stage.output.map(Arc::new),
             decisions: Vec::new(),
             artifacts: Vec::new(),
+            reused: stage.reused,
         })
         .collect();
     for stage in &mut recorded {
@@ -479,11 +514,5 @@ fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
             .map(|(_, artifact)| artifact.clone())
             .collect();
     }
-    RunInput {
-        job,
-        environment,
-        recorded,
-        questions,
-        spent: Duration::ZERO,
-    }
+    recorded
 }

@@ -33,6 +33,9 @@ pub struct StageDocument {
 pub struct RunDocument {
     /// The run.
     pub run_id: Uuid,
+    /// The run that it is a retry of, if it is one.
+    #[serde(default)]
+    pub retry_of: Option<Uuid>,
     /// Its graph's name.
     pub graph: String,
     /// Where it stands.

@@ -396,6 +396,7 @@ fn recorded(events: &[Event]) -> Vec<RecordedStage> {
             output: output.clone(),
             decisions: decisions(stage),
             artifacts: Vec::new(),
+            reused: false,
         }),
         _ => None,
     });

@@ -109,13 +109,10 @@ fn explain(decision: &EdgeDecision) -> String {
     match &decision.because {
         EdgeReason::Unconditional | EdgeReason::Outcome => {}
         EdgeReason::NothingEnabled => lines.push("nothing behind it is enabled".to_owned()),
-        EdgeReason::Condition { values, .. } => {
-            let value = |value: &Value| shorten(&value.to_string(), TOOLTIP_CHARS);
-            lines.extend(
-                values
-                    .iter()
-                    .map(|(path, it)| format!("{path} = {}", value(it))),
-            );
+        EdgeReason::Condition { values, .. } => lines.extend(what_it_read(values)),
+        EdgeReason::ConditionFailed { values, error, .. } => {
+            lines.extend(what_it_read(values));
+            lines.push(shorten(error, TOOLTIP_CHARS));
         }
         EdgeReason::Else { sibling_taken } => {
             let sibling = if *sibling_taken {
@@ -127,6 +124,13 @@ fn explain(decision: &EdgeDecision) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn what_it_read(values: &BTreeMap<String, Value>) -> impl Iterator<Item = String> {
+    let value = |value: &Value| shorten(&value.to_string(), TOOLTIP_CHARS);
+    values
+        .iter()
+        .map(move |(path, it)| format!("{path} = {}", value(it)))
 }
 
 /// Gives a text in at most so many characters, with an ellipsis where it was cut.
