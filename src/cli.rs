@@ -101,15 +101,32 @@ pub struct ServeArgs {
     pub listen: std::net::SocketAddr,
 }
 
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FindingsFormat {
+    /// For people, with the lines that they are about.
+    #[default]
+    Human,
+    /// One JSON array.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Annotations of GitHub Actions.
+    Github,
+}
+
 /// `relvec validate`
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Graph files
+    /// Graph files, or names of graphs; `-` reads standard input
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// How findings are printed
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: FindingsFormat,
+    /// Takes warnings for errors
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// How a graph is drawn.
@@ -119,6 +136,8 @@ pub enum GraphFormat {
     Mermaid,
     /// DOT, for Graphviz.
     Dot,
+    /// SVG, drawn by relvec itself.
+    Svg,
     /// Stages and edges as JSON.
     Json,
     /// The graph file with what it has from those that it extends.
@@ -128,8 +147,12 @@ pub enum GraphFormat {
 /// `relvec graph`
 #[derive(Debug, Args)]
 pub struct GraphArgs {
-    /// A graph's name or file
-    pub graph: String,
+    /// A graph's name or file; with --run, the graph is the run's own
+    #[arg(required_unless_present = "run")]
+    pub graph: Option<String>,
+    /// Draws what happened in a run on the graph as it was when the run was accepted
+    #[arg(long, value_name = "ID")]
+    pub run: Option<Uuid>,
     /// How it is drawn
     #[arg(long, value_enum, default_value = "mermaid")]
     pub format: GraphFormat,

@@ -2,12 +2,14 @@
 
 pub mod describe;
 mod diff;
+mod draw;
 mod explain;
 mod graphs;
 mod inspect;
 pub mod jobs;
 mod runs;
 mod target;
+mod validate;
 
 use std::io::Write as _;
 
@@ -26,9 +28,9 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Demo(args) => crate::demo::demo(&args, settings).await,
         Command::Run(args) => jobs::run(args, settings).await,
         Command::Serve(args) => crate::http::serve(settings, args.listen).await.map(|()| 0),
-        Command::Validate(args) => graphs::validate(&args, &settings),
+        Command::Validate(args) => validate::validate(&args, &settings),
         Command::Plan(args) => graphs::plan(&args, &settings),
-        Command::Graph(args) => graphs::draw(&args, &settings),
+        Command::Graph(args) => draw::draw(&args, settings).await,
         Command::Diff(args) => diff::diff(&args, &settings),
         Command::Inspect(args) => inspect::inspect(&args).await,
         Command::Handlers(args) => graphs::handlers(&args),

@@ -39,6 +39,7 @@ pub(super) struct Failure {
     pub class: FailureClass,
     pub error: String,
     pub evidence: Option<Value>,
+    pub retry_after: Option<Duration>,
 }
 
 /// Everything that a stage's task owns.
@@ -80,9 +81,9 @@ impl Work {
             if self.stop.is_cancelled() && !matches!(ending, Ending::Succeeded(_)) {
                 return Ending::Stopped;
             }
-            let (class, error) = match &ending {
+            let (class, error, asked) = match &ending {
                 Ending::Failed(failure) | Ending::TimedOut(failure) => {
-                    (failure.class, failure.error.clone())
+                    (failure.class, failure.error.clone(), failure.retry_after)
                 }
                 Ending::Succeeded(_) | Ending::Parked(_) | Ending::Stopped => {
                     return ending;
@@ -92,6 +93,7 @@ impl Work {
             let Some(delay) = delay else {
                 return ending;
             };
+            let delay = delay.max(asked.unwrap_or_default().min(stage.retry.max));
             self.emit(Event::StageRetrying {
                 stage: stage.id.to_string(),
                 attempt: number,
@@ -168,6 +170,7 @@ fn judge(stage: &Stage, attempt: Attempt) -> (Ending, bool) {
                 class: FailureClass::Timeout,
                 error: format!("no result within {:?}", stage.timeout),
                 evidence,
+                retry_after: None,
             };
             (Ending::TimedOut(failure), stage.retry.on.timeout)
         }
@@ -180,6 +183,7 @@ fn judge(stage: &Stage, attempt: Attempt) -> (Ending, bool) {
                 class: FailureClass::Panic,
                 error,
                 evidence: None,
+                retry_after: None,
             };
             (Ending::Failed(failure), false)
         }
@@ -191,6 +195,7 @@ fn failure(class: FailureClass, error: HandlerError) -> Failure {
         class,
         error: error.message,
         evidence: error.evidence,
+        retry_after: error.retry_after,
     }
 }
 

@@ -134,3 +134,75 @@ fn policy_over(policy: &Policy, base: &Policy) -> Policy {
         on: policy.on.or(base.on),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::flat::to_toml;
+    use crate::graph::plan::Plan;
+    use crate::graph::testing::HANDLERS;
+
+    const BASE: &str = "name = \"base\"\n[stages.a]\nhandler = \"step\"\nwith = { value = 3 }\n";
+
+    fn load(text: &str, bases: &[(&str, &str)]) -> Result<GraphFile, Diagnostics> {
+        GraphFile::load("over.toml", text.as_bytes(), &|name, _| {
+            let (name, text) = bases.iter().find(|(base, _)| *base == name)?;
+            Some((format!("{name}.toml"), text.as_bytes().to_vec()))
+        })
+    }
+
+    #[test]
+    fn a_stage_with_another_handler_keeps_no_parameters() {
+        let over = "name = \"over\"\nextends = \"base\"\n[stages.a]\nhandler = \"effect\"\n";
+        let file = load(over, &[("base", BASE)]).expect("a graph");
+        assert_eq!(
+            to_toml(&file),
+            "name = \"over\"\n\n[stages.a]\nhandler = \"effect\"\n"
+        );
+        // Said again, the same handler is no other.
+        let over = over.replace("effect", "step");
+        let file = load(&over, &[("base", BASE)]).expect("a graph");
+        assert!(to_toml(&file).contains("with = { value = 3 }"));
+    }
+
+    #[test]
+    fn a_missing_base_and_a_loop_are_told() {
+        let over = "name = \"over\"\nextends = \"base\"\n";
+        let found = load(over, &[]).expect_err("no base");
+        assert_eq!(found.list()[0].code, "extends-missing");
+        let to_itself = "name = \"base\"\nextends = \"over\"\n";
+        let found = load(over, &[("base", to_itself), ("over", over)]).expect_err("a loop");
+        let found = found.list()[0];
+        assert_eq!(
+            (found.code, found.message.as_str(), found.file.as_str()),
+            (
+                "extends-loop",
+                "this extends itself: over.toml -> base.toml -> over.toml",
+                "base.toml"
+            )
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_a_base_points_into_the_base() {
+        let base = BASE.replace("value", "valeu");
+        let over = "name = \"over\"\nextends = \"base\"\nedgse = []\n[stages.b]\nhandler = \"step\"\nwhen = 'nothing.there'\n";
+        let file = load(over, &[("base", &base)]).expect("a graph");
+        let found = Plan::build(&file, HANDLERS).expect_err("three mistakes");
+        let places: Vec<_> = found
+            .list()
+            .iter()
+            .map(|found| (found.file.as_str(), found.line, found.code))
+            .collect();
+        assert_eq!(
+            places,
+            [
+                ("over.toml", 3, "unknown-key"),
+                ("over.toml", 6, "unknown-variable"),
+                ("base.toml", 4, "bad-parameter")
+            ]
+        );
+        let drawn = found.render(false);
+        assert!(drawn.contains("base.toml:4:"), "{drawn}");
+    }
+}

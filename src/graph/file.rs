@@ -17,6 +17,7 @@ use super::outcome::Outcomes;
 use super::walk::Walker;
 
 pub use super::schema::schema;
+pub use super::walk::{LONGEST, is_name, parse_duration};
 
 /// Bytes that a graph file may have.
 pub const MAX_BYTES: usize = 1 << 20;

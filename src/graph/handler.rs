@@ -16,6 +16,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -93,6 +94,8 @@ pub struct HandlerError {
     pub message: String,
     /// What the handler can report although it failed; recorded as the stage's output.
     pub evidence: Option<Value>,
+    /// How long what failed asks to wait before another attempt; the longest delay of the stage's retry is the most.
+    pub retry_after: Option<Duration>,
 }
 
 impl HandlerError {
@@ -121,6 +124,7 @@ impl HandlerError {
             kind,
             message: message.into(),
             evidence: None,
+            retry_after: None,
         }
     }
 

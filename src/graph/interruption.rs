@@ -270,3 +270,44 @@ with = { does = "obey" }
         Some("the run took longer than its deadline of 3s")
     );
 }
+
+#[tokio::test]
+async fn a_decision_is_not_made_again_after_a_restart() {
+    let rest = r#"
+edges = [
+    { chain = ["a", "b"] },
+    { from = "b", to = "c", when = "open_questions.size() > 0" },
+    { chain = ["c", "d"] },
+]
+[stages.a]
+handler = "step"
+with = { does = "talk" }
+[stages.c]
+handler = "step"
+with = { does = "park" }
+"#;
+    let text = graph("b d", rest);
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = input(json!({}));
+    first.environment.artifacts = folder.path().to_owned();
+    let parked = finish(Run::start(plan(&text), first)).await;
+    assert_eq!(
+        parked.summary(),
+        "waiting: a succeeded, b succeeded, c waiting, d pending"
+    );
+    let mut again = input(json!({}));
+    again.recorded = parked.recorded();
+    again.questions.clone_from(&parked.result.questions);
+    for question in ["talk", "go"] {
+        again
+            .environment
+            .answers
+            .insert(question.to_owned(), answer());
+    }
+    // Nothing is open now: made again, the decision would be another one.
+    let resumed = finish(Run::start(plan(&text), again)).await;
+    assert_eq!(
+        resumed.summary(),
+        "succeeded: a succeeded, b succeeded, c succeeded, d succeeded"
+    );
+}

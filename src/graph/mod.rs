@@ -33,12 +33,18 @@ mod attempt;
 mod certain;
 mod decide;
 mod extends;
+mod infer;
 mod order;
+mod places;
 mod references;
 mod resolve;
 mod syntax;
+mod typed;
+mod types;
 mod walk;
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod interruption;
 #[cfg(test)]

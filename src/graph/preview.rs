@@ -157,13 +157,13 @@ fn edges(plan: &Plan, place: usize, forecast: Forecast, taken: &mut [Taken], inp
             Forecast::Runs | Forecast::Skipped | Forecast::DecidedAtRunTime => Taken::Maybe,
         };
         let by_condition = match &edge.when {
+            _ if edge.moot => Taken::Yes,
             None if edge.otherwise => match siblings {
                 Taken::Yes => Taken::No,
                 Taken::No => Taken::Yes,
                 Taken::Maybe => Taken::Maybe,
             },
             None => Taken::Yes,
-            Some(_) if edge.moot => Taken::Yes,
             Some(guard) => match now(guard, input) {
                 Now::Known(Decision { holds: true, .. }) => Taken::Yes,
                 Now::Known(Decision { holds: false, .. }) => Taken::No,

@@ -11,7 +11,8 @@ use super::diagnostic::{Diagnostics, did_you_mean, shown};
 use super::handler::{Catalog, HandlerType};
 use super::output::{Kind, Read};
 use super::plan::{Reference, Source, StageInput};
-use super::resolve::{Draft, inside};
+use super::resolve::Draft;
+use super::typed::{Guarded, Owner, Place, Typing};
 
 /// The variable that holds stages in conditions.
 pub(super) const STAGES: &str = "stages";
@@ -61,30 +62,33 @@ pub(super) fn resolve(
         moot: readers.moot(),
         ..Resolved::default()
     };
-    readers.conditions(&mut resolved);
+    readers.conditions(&resolved.moot);
     readers.upstream();
+    let input = readers.input.as_ref();
+    let typing = Typing::new(draft, &readers.shape, catalog, input, &readers.guarded);
+    typing.report(&readers.guarded, readers.found);
     // A stage without a handler writes we do not know what: what is missing then is no defect of its readers.
     if draft.stages.iter().all(|stage| stage.handler.is_some()) {
         readers.inputs(&mut resolved);
         readers.certain();
     }
+    for guarded in readers.guarded {
+        let references = guarded.references.into_iter().flatten().collect();
+        match guarded.of {
+            Owner::Stage(stage) => resolved.stage_references.insert(stage, references),
+            Owner::Edge(edge) => resolved.edge_references.insert(edge, references),
+        };
+    }
     resolved
 }
 
-/// A condition reads a stage: it has to be upstream of `at`.
+/// A condition reads a stage: it has to be upstream of it.
 struct StageRead {
     stage: usize,
-    at: Place,
+    /// The condition, and its path.
+    guarded: usize,
+    path: usize,
     span: Range<usize>,
-}
-
-/// Where a condition stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// On a stage: what is before it can be read.
-    Stage(usize),
-    /// On an edge that leaves a stage: the stage itself can be read too.
-    After(usize),
 }
 
 /// A required input with its one writer.
@@ -103,6 +107,7 @@ struct Readers<'a> {
     /// Every kind that a handler of the catalogue or a stage of the graph writes.
     kinds: BTreeSet<Kind>,
     writers: HashMap<Kind, Vec<Writers>>,
+    guarded: Vec<Guarded<'a>>,
     stage_reads: Vec<StageRead>,
     needed: Vec<Needed>,
     found: &'a mut Diagnostics,
@@ -162,6 +167,7 @@ impl<'a> Readers<'a> {
                 .collect(),
             writes,
             writers: HashMap::new(),
+            guarded: Vec::new(),
             stage_reads: Vec::new(),
             needed: Vec::new(),
             found,
@@ -187,36 +193,46 @@ impl<'a> Readers<'a> {
         moot
     }
 
-    fn conditions(&mut self, resolved: &mut Resolved) {
+    fn conditions(&mut self, moot: &HashSet<usize>) {
         let draft = self.draft;
         for (number, stage) in draft.stages.iter().enumerate() {
             if let Some(when) = &stage.when {
-                let references = self.references(when, Place::Stage(number));
-                resolved.stage_references.insert(number, references);
+                self.condition(when, Owner::Stage(number), Place::Stage(number));
             }
         }
         for (number, edge) in draft.edges.iter().enumerate() {
-            let moot = resolved.moot.contains(&number);
-            if let (Some(when), false) = (&edge.when, moot) {
-                let references = self.references(when, Place::After(edge.from));
-                resolved.edge_references.insert(number, references);
+            let (from, on) = (edge.from, edge.on);
+            if let (Some(when), false) = (&edge.when, moot.contains(&number)) {
+                self.condition(when, Owner::Edge(number), Place::After { from, on });
             }
         }
     }
 
-    fn references(&mut self, when: &Spanned<Condition>, at: Place) -> Vec<Reference> {
+    fn condition(&mut self, when: &'a Spanned<Condition>, of: Owner, at: Place) {
         let condition = when.get_ref();
-        let mut references = Vec::with_capacity(condition.paths().len());
-        for path in condition.paths() {
-            let span = inside(
-                self.found.text(),
-                &when.span(),
-                condition.expression(),
-                &path.span,
-            );
-            references.extend(self.reference(path, at, span));
+        let paths = condition.paths();
+        let mut guarded = Guarded {
+            condition,
+            span: when.span(),
+            of,
+            at,
+            references: Vec::with_capacity(paths.len()),
+            certain: vec![false; paths.len()],
+        };
+        for (number, path) in paths.iter().enumerate() {
+            let span = guarded.place(&path.span, self.found.text());
+            let reference = self.reference(path, at, span.clone());
+            if let Some(Reference::Status(stage) | Reference::Output(stage)) = reference {
+                self.stage_reads.push(StageRead {
+                    stage,
+                    guarded: self.guarded.len(),
+                    path: number,
+                    span,
+                });
+            }
+            guarded.references.push(reference);
         }
-        references
+        self.guarded.push(guarded);
     }
 
     fn reference(&mut self, path: &Path, at: Place, span: Range<usize>) -> Option<Reference> {
@@ -236,12 +252,12 @@ impl<'a> Readers<'a> {
         }
         match variable {
             OPEN_QUESTIONS => Some(Reference::OpenQuestions),
-            STAGES => self.stage_reference(path, at, span),
+            STAGES => self.stage_reference(path, span),
             _ => self.kind_reference(variable, at, span),
         }
     }
 
-    fn stage_reference(&mut self, path: &Path, at: Place, span: Range<usize>) -> Option<Reference> {
+    fn stage_reference(&mut self, path: &Path, span: Range<usize>) -> Option<Reference> {
         let Some(id) = path.segments.get(1) else {
             self.found.error(
                 "bad-reference",
@@ -290,7 +306,6 @@ impl<'a> Readers<'a> {
                 return None;
             }
         };
-        self.stage_reads.push(StageRead { stage, at, span });
         Some(reference)
     }
 
@@ -339,7 +354,7 @@ impl<'a> Readers<'a> {
         let writers = &self.writers[kind];
         match at {
             Place::Stage(stage) => writers[stage],
-            Place::After(stage) => writers[stage].and(self.own_writer(kind, stage)),
+            Place::After { from, .. } => writers[from].and(self.own_writer(kind, from)),
         }
     }
 
@@ -402,12 +417,15 @@ impl<'a> Readers<'a> {
         for chunk in chunks_by(&reads, |read| read.stage) {
             let (tracked, reads) = chunk;
             let upstream = self.shape.upstream(&tracked);
+            let certain = self.shape.certain(&tracked);
             for read in reads {
                 let bit = bit_of(&tracked, read.stage);
-                let (reader, itself) = match read.at {
+                let guarded = &mut self.guarded[read.guarded];
+                let (reader, itself) = match guarded.at {
                     Place::Stage(stage) => (stage, false),
-                    Place::After(stage) => (stage, stage == read.stage),
+                    Place::After { from, .. } => (from, from == read.stage),
                 };
+                guarded.certain[read.path] = certain[reader] & bit != 0;
                 if !itself && upstream[reader] & bit == 0 {
                     self.found.error(
                         "not-upstream",

@@ -358,6 +358,7 @@ impl Run {
                     class,
                     error,
                     evidence,
+                    ..
                 } = failure;
                 if let Some(evidence) = evidence {
                     self.keep_evidence(stage, evidence);
@@ -535,6 +536,7 @@ fn failed(status: StageStatus, failure: Failure) -> (StageStatus, Reason, Option
         class,
         error,
         evidence,
+        ..
     } = failure;
     (
         status,

@@ -36,6 +36,8 @@ pub(super) enum Does {
     FailWithEvidence,
     /// Fails, and may succeed with another attempt.
     Flake,
+    /// As [`Does::Flake`], and asks to wait an hour first.
+    Busy,
     Panic,
     Park,
     /// Waits until it is told to stop, and then fails.
@@ -109,6 +111,11 @@ impl NodeHandler for Step {
                 Err(HandlerError::permanent("it broke").with_evidence(&Stepped { value }))
             }
             Does::Flake => Err(HandlerError::transient("it flaked")),
+            Does::Busy => {
+                let mut error = HandlerError::transient("it was busy");
+                error.retry_after = Some(Duration::from_hours(1));
+                Err(error)
+            }
             Does::Panic => panic!("it panicked"),
             Does::Park if ctx.answer("go").is_some() => Ok(Stepped { value }),
             Does::Park => {

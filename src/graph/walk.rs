@@ -16,7 +16,7 @@ use super::file::{
 use super::outcome::{Outcome, Outcomes};
 
 /// The longest timeout or delay: a week. What is longer is a slip, and overflows clocks.
-const LONGEST: Duration = Duration::from_hours(7 * 24);
+pub const LONGEST: Duration = Duration::from_hours(7 * 24);
 const MAX_ATTEMPTS: i64 = 100;
 const MAX_CONCURRENCY: i64 = 1024;
 
@@ -429,7 +429,8 @@ pub(super) const NAME_HELP: &str =
     "a name begins with a to z and has at most 63 of a to z, 0 to 9, `_` and `-`";
 
 /// Says whether a text is `[a-z][a-z0-9_-]{0,62}`: such names become file names and URL paths.
-pub(super) fn is_name(text: &str) -> bool {
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     let plain =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     (1..=63).contains(&text.len())
@@ -446,7 +447,9 @@ fn quoted(names: &[&str]) -> String {
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads a whole number with its unit: ms, s, m or h.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let number: u64 = text[..digits].parse().ok()?;
     let milliseconds = match &text[digits..] {

@@ -47,10 +47,18 @@ pub struct GraphSource {
 pub fn find(name_or_path: &str, settings: &Settings) -> Result<GraphSource> {
     let path = Path::new(name_or_path);
     if path.extension().is_some_and(|end| end == "toml") {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        return read(&name, path);
+        return at(path);
     }
     named(name_or_path, settings)
+}
+
+/// Reads the graph file at a path.
+///
+/// # Errors
+/// There is no such file, or it cannot be read.
+pub fn at(path: &Path) -> Result<GraphSource> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    read(&name, path)
 }
 
 /// Finds a graph by its name only, as a caller over HTTP gives it.
@@ -212,4 +220,54 @@ fn is_name(name: &str) -> bool {
     name.len() <= 63
         && name.bytes().all(rest)
         && name.starts_with(|first: char| first.is_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::flat::to_toml;
+    use crate::launch::tests::settings;
+
+    fn flat(name: &str, settings: &Settings) -> String {
+        let graph = named(name, settings).expect("a graph");
+        match load(&graph, settings) {
+            Ok(file) => to_toml(&file),
+            Err(found) => panic!("{}", found.render(false)),
+        }
+    }
+
+    #[test]
+    fn a_team_extends_its_own_graphs_and_the_shipped_ones() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = settings(home.path());
+        std::fs::create_dir(&settings.graphs).unwrap();
+        for (name, text) in [
+            ("default", "concurrency = 7"),
+            ("ours", "deadline = \"1h\""),
+        ] {
+            let text = format!("name = \"{name}\"\nextends = \"default\"\n{text}\n");
+            std::fs::write(settings.graphs.join(format!("{name}.toml")), text).unwrap();
+        }
+        let default = flat("default", &settings);
+        assert!(default.contains("concurrency = 7\n"), "{default}");
+        assert!(default.contains("\"collect_metadata\""), "{default}");
+        let ours = flat("ours", &settings);
+        assert!(
+            ours.contains("concurrency = 7\ndeadline = \"1h\"\n"),
+            "{ours}"
+        );
+        assert!(ours.contains("\"collect_metadata\""), "{ours}");
+    }
+
+    #[test]
+    fn nothing_is_looked_for_beside_what_a_caller_sent() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = settings(home.path());
+        let secret = home.path().join("secret.toml");
+        std::fs::write(&secret, "name = \"secret\"\n").unwrap();
+        let label = home.path().join("sent.toml");
+        let text = "name = \"sent\"\nextends = \"secret\"\n";
+        let found = load_sent(&label.to_string_lossy(), text, &settings).expect_err("not there");
+        assert_eq!(found.list()[0].code, "extends-missing");
+    }
 }

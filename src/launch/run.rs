@@ -160,6 +160,17 @@ impl Launch {
         Plan::select(&file, self.catalog, selection)
     }
 
+    /// Plans the graph of a run from the text that it was accepted with.
+    ///
+    /// # Errors
+    /// The text is no sound graph any more: relvec itself has changed since.
+    pub fn plan_again(&self, stored: &StoredRun) -> Result<(GraphFile, Plan), Diagnostics> {
+        let path = format!("{}.toml", stored.graph);
+        let file = GraphFile::parse(&path, stored.graph_text.as_bytes())?;
+        let plan = Plan::select(&file, self.catalog, &selection(&stored.job))?;
+        Ok((file, plan))
+    }
+
     /// Checks a graph that a caller sent.
     ///
     /// # Errors
@@ -305,11 +316,8 @@ impl Launch {
         let _lock = self.lock(run_id)?;
         self.store.claim(run_id).await?;
         let stored = self.store.load(run_id).await?;
-        let path = format!("{}.toml", stored.graph);
-        let plan = GraphFile::parse(&path, stored.graph_text.as_bytes())
-            .and_then(|file| Plan::select(&file, self.catalog, &selection(&stored.job)));
-        let plan = match plan {
-            Ok(plan) => plan,
+        let plan = match self.plan_again(&stored) {
+            Ok((_, plan)) => plan,
             Err(diagnostics) => {
                 let error = diagnostics.into_error();
                 self.store.fail(run_id, &error_line(&error)).await?;

@@ -1,5 +1,6 @@
-//! Consumers of a run's events. None of them shows a row's value.
+//! Consumers of a run's events, none of which shows a row's value; and of findings in graph files.
 
+pub mod findings;
 pub mod lines;
 pub mod terminal;
 

@@ -1,10 +1,14 @@
 //! The integration tests: one binary. What is in `with_services` needs what `tests/run` starts; the rest needs nothing.
 
+mod answers;
 mod bad_input;
+mod drawings;
+mod findings;
 mod graphs;
 mod relvec;
 mod schemas;
 mod scripted;
 mod services;
+mod specification;
 mod tables;
 mod with_services;
