@@ -25,6 +25,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Checks graph files and says where each mistake is
     Validate(ValidateArgs),
+    /// Runs the tests that graph files hold, without their handlers
+    Test(TestArgs),
     /// Says for each stage whether it runs, is skipped or is decided at run time, and why
     Plan(JobArgs),
     /// Draws a graph
@@ -127,6 +129,20 @@ pub struct ValidateArgs {
     /// Takes warnings for errors
     #[arg(long)]
     pub strict: bool,
+}
+
+/// `relvec test`
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Graphs by name, or graph files
+    #[arg(required = true)]
+    pub files: Vec<String>,
+    /// Fails where the tests of a file cover less of it
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub min_coverage: Option<u8>,
+    /// How the results are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// How a graph is drawn.

@@ -9,6 +9,7 @@ mod inspect;
 pub mod jobs;
 mod runs;
 mod target;
+mod test;
 mod validate;
 
 use std::io::Write as _;
@@ -29,6 +30,7 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Run(args) => jobs::run(args, settings).await,
         Command::Serve(args) => crate::http::serve(settings, args.listen).await.map(|()| 0),
         Command::Validate(args) => validate::validate(&args, &settings),
+        Command::Test(args) => test::test(&args, &settings).await,
         Command::Plan(args) => graphs::plan(&args, &settings),
         Command::Graph(args) => draw::draw(&args, settings).await,
         Command::Diff(args) => diff::diff(&args, &settings),

@@ -124,17 +124,21 @@ fn read(path: &Path, settings: &Settings) -> Result<GraphSource> {
     graphs::find(&path.to_string_lossy(), settings)
 }
 
-/// Reports a file that cannot be read like any other finding: no format is silent about it.
 fn unread(path: &Path, error: &Error) -> Checked {
     let path = path.to_string_lossy().into_owned();
-    let mut found = Diagnostics::new(&path, "".into());
-    let help = (!error.hints().is_empty()).then(|| error.hints().join("; "));
-    found.error("unreadable", 0..0, error.to_string(), help);
     Checked {
+        found: unreadable(&path, error),
         path,
-        found,
         size: None,
     }
+}
+
+/// Reports a file that cannot be read like any other finding: no format is silent about it.
+pub(super) fn unreadable(path: &str, error: &Error) -> Diagnostics {
+    let mut found = Diagnostics::new(path, "".into());
+    let help = (!error.hints().is_empty()).then(|| error.hints().join("; "));
+    found.error("unreadable", 0..0, error.to_string(), help);
+    found
 }
 
 fn print_human(checked: &[Checked]) -> Result<()> {

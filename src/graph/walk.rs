@@ -1,5 +1,7 @@
 //! Walks the TOML values of a graph file: keys, types and spans.
 
+mod cases;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ const TOP_KEYS: &[&str] = &[
     "defaults",
     "edges",
     "stages",
+    "tests",
 ];
 const DEFAULTS_KEYS: &[&str] = &["timeout", "retry"];
 const RETRY_KEYS: &[&str] = &["attempts", "base", "max", "on"];
@@ -82,6 +85,7 @@ impl Walker {
         }
         let edges = self.edges(table);
         let stages = self.stages(table);
+        let tests = self.cases(table);
         GraphFile {
             path: self.path,
             text: self.text,
@@ -94,6 +98,7 @@ impl Walker {
             defaults,
             edges,
             stages,
+            tests,
             problems: self.problems,
         }
     }
@@ -244,9 +249,12 @@ impl Walker {
             return policy;
         };
         self.known_keys(retry, RETRY_KEYS, "`retry`");
-        policy.attempts = self
-            .integer(retry, "attempts", 1..=MAX_ATTEMPTS)
-            .and_then(|number| u32::try_from(number).ok());
+        let attempts = self.integer(retry, "attempts", 1..=MAX_ATTEMPTS);
+        let place = retry.get("attempts").map(Spanned::span);
+        policy.attempts = attempts
+            .and_then(|number| u32::try_from(number).ok())
+            .zip(place)
+            .map(|(number, place)| Spanned::new(place, number));
         policy.base = self.duration(retry, "base", false);
         policy.max = self.duration(retry, "max", false);
         if let Some(names) = self.strings(retry, "on") {

@@ -4,6 +4,8 @@ mod answers;
 mod bad_input;
 mod drawings;
 mod findings;
+mod fuzz;
+mod graph_files;
 mod graphs;
 mod relvec;
 mod schemas;

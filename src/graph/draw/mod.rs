@@ -106,19 +106,13 @@ fn explain(decision: &EdgeDecision) -> String {
     let taken = if decision.taken { "taken" } else { "not taken" };
     let outcome = decision.outcome.name();
     let mut lines = vec![format!("{taken}: {} ended as {outcome}", decision.from)];
-    let read = |values: &BTreeMap<String, Value>| -> Vec<String> {
-        let values = values.iter();
-        values
-            .map(|(path, it)| format!("{path} = {}", shorten(&it.to_string(), TOOLTIP_CHARS)))
-            .collect()
-    };
     match &decision.because {
         EdgeReason::Unconditional | EdgeReason::Outcome => {}
         EdgeReason::NothingEnabled => lines.push("nothing behind it is enabled".to_owned()),
-        EdgeReason::Condition { values, .. } => lines.extend(read(values)),
-        EdgeReason::ConditionFailed { values, .. } => {
-            lines.push("its condition could not be evaluated".to_owned());
-            lines.extend(read(values));
+        EdgeReason::Condition { values, .. } => lines.extend(what_it_read(values)),
+        EdgeReason::ConditionFailed { values, error, .. } => {
+            lines.extend(what_it_read(values));
+            lines.push(shorten(error, TOOLTIP_CHARS));
         }
         EdgeReason::Else { sibling_taken } => {
             let sibling = if *sibling_taken {
@@ -130,6 +124,13 @@ fn explain(decision: &EdgeDecision) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn what_it_read(values: &BTreeMap<String, Value>) -> impl Iterator<Item = String> {
+    let value = |value: &Value| shorten(&value.to_string(), TOOLTIP_CHARS);
+    values
+        .iter()
+        .map(move |(path, it)| format!("{path} = {}", value(it)))
 }
 
 /// Gives a text in at most so many characters, with an ellipsis where it was cut.
