@@ -9,5 +9,7 @@ mod schemas;
 mod scripted;
 mod services;
 mod specification;
+mod shipped;
 mod tables;
+mod team;
 mod with_services;
