@@ -31,13 +31,15 @@ pub enum Command {
     Plan(JobArgs),
     /// Draws a graph
     Graph(GraphArgs),
+    /// Compares two graphs by meaning, not by lines; exits with 0 if they mean the same and 1 if not, as diff does
+    Diff(DiffArgs),
     /// Shows what relvec sees in a database: tables, columns, joins
     Inspect(InspectArgs),
     /// Lists the handlers, or describes one with its parameters
     Handlers(HandlersArgs),
     /// Prints a JSON Schema: job, graph, run, or a kind of output
     Schema(SchemaArgs),
-    /// Lists runs and shows, follows or answers one
+    /// Lists runs, and shows, explains, answers, cancels or retries one
     Runs {
         /// What to do with runs.
         #[command(subcommand)]
@@ -172,6 +174,18 @@ pub struct GraphArgs {
     pub format: GraphFormat,
 }
 
+/// `relvec diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A graph's name or file
+    pub before: String,
+    /// The graph that it is compared with: a name or a file
+    pub after: String,
+    /// How the differences are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
 /// `relvec inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
@@ -230,6 +244,37 @@ pub enum RunsCommand {
         /// The run
         run: Uuid,
     },
+    /// Prints the lines that a run's stages wrote to its log
+    Logs {
+        /// The run
+        run: Uuid,
+        /// Only the lines of this stage
+        #[arg(long)]
+        stage: Option<String>,
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Says why a stage of a run has the status it has: edges, conditions with their values, attempts, output
+    Explain {
+        /// The run
+        run: Uuid,
+        /// The stage
+        stage: String,
+        /// How it is printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Ends a run that waits, is queued or was interrupted; one that another process executes is cancelled there
+    Cancel {
+        /// The run
+        run: Uuid,
+        /// How the result is printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Makes a new run of one that is over: it takes over what ended well and does the rest again
+    Retry(RetryArgs),
     /// Answers a question of a waiting run and goes on with it
     Answer {
         /// The run
@@ -245,6 +290,25 @@ pub enum RunsCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+/// `relvec runs retry`
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// The run
+    pub run: Uuid,
+    /// Runs these stages again and what depends on them; without it, what did not end well
+    #[arg(long, value_name = "STAGE", num_args = 1..)]
+    pub from: Vec<String>,
+    /// Runs these stages again and no other; what never ended is left out
+    #[arg(long, value_name = "STAGE", num_args = 1.., conflicts_with = "from")]
+    pub only: Vec<String>,
+    /// Goes on with the graph as it is now, where it changed since
+    #[arg(long)]
+    pub accept_drift: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// `relvec target`

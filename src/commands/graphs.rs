@@ -41,7 +41,11 @@ pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
     Ok(0)
 }
 
-fn planned(name: &str, selection: &Selection, settings: &Settings) -> Result<Plan> {
+/// Plans a graph of which something is left out.
+///
+/// # Errors
+/// There is no such graph, or it has defects.
+pub fn planned(name: &str, selection: &Selection, settings: &Settings) -> Result<Plan> {
     let graph = find(name, settings)?;
     load(&graph, settings)
         .and_then(|file| Plan::select(&file, CATALOG, selection))

@@ -2,6 +2,8 @@
 
 pub mod describe;
 mod draw;
+mod diff;
+mod explain;
 mod graphs;
 mod inspect;
 pub mod jobs;
@@ -31,6 +33,7 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Test(args) => test::test(&args, &settings).await,
         Command::Plan(args) => graphs::plan(&args, &settings),
         Command::Graph(args) => draw::draw(&args, settings).await,
+        Command::Diff(args) => diff::diff(&args, &settings),
         Command::Inspect(args) => inspect::inspect(&args).await,
         Command::Handlers(args) => graphs::handlers(&args),
         Command::Schema(args) => graphs::print_schema(&args),

@@ -102,7 +102,7 @@ impl Condition {
         if let Some(function) = syntax::unknown_function(&root) {
             return Err(ConditionError {
                 message: format!("conditions have no function `{}`", shown(function)),
-                span: places.path(&[function]),
+                span: places.name(function),
                 help: did_you_mean(function, syntax::FUNCTIONS.iter().copied()),
             });
         }

@@ -365,7 +365,7 @@ fn printable(name: &str, most: usize) -> String {
 }
 
 /// Gives `did you mean …` where one of the candidates is near.
-pub(super) fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {

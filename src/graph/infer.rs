@@ -65,7 +65,7 @@ pub(super) fn path_type<'s>(segments: &[String], variables: Variables<'_, 's>) -
         let Field::Is(field) = found.field(name) else {
             return None;
         };
-        absent |= field.absent || found.sorts != Sorts::MAP;
+        absent |= field.absent || !found.sorts.within(Sorts::MAP);
         found = field;
     }
     found.absent = absent;
@@ -120,7 +120,7 @@ impl<'f, 's> Inference<'f, 's> {
         for end in depth..path.len() {
             let owner = format!("`{}`", shown(&path[..end].join(".")));
             let span = || self.places.end_of(&path[..=end]);
-            match self.step(&found, path[end], &owner, &span) {
+            match step(&found, path[end], &owner, &span) {
                 Ok(field) => found = field,
                 Err(problem) => {
                     self.problems.push(problem);
@@ -131,40 +131,11 @@ impl<'f, 's> Inference<'f, 's> {
         found
     }
 
-    fn step(
-        &self,
-        of: &Type<'s>,
-        name: &str,
-        owner: &str,
-        span: &dyn Fn() -> Range<usize>,
-    ) -> Result<Type<'s>, Problem> {
-        match of.field(name) {
-            Field::Is(field) => Ok(field),
-            Field::Missing(keys) => Err(Problem {
-                code: "unknown-path",
-                span: span(),
-                message: format!("{owner} has no field `{}`", shown(name)),
-                help: did_you_mean(name, keys.iter().copied()).or_else(|| listed(&keys)),
-            }),
-            Field::NoMap => Err(Problem {
-                code: "unknown-path",
-                span: span(),
-                message: format!(
-                    "{owner} is {}, so it has no field `{}`",
-                    of.sorts.text(),
-                    shown(name)
-                ),
-                help: Some("a list has elements: `….exists(x, x.…)`".to_owned())
-                    .filter(|_| of.sorts.meets(Sorts::LIST)),
-            }),
-        }
-    }
-
     fn select(&mut self, select: &'f SelectExpr) -> Type<'s> {
         let operand = self.of(&select.operand);
         let name = select.field.as_str();
         let places = self.places;
-        let found = match self.step(&operand, name, "this", &|| places.field(name)) {
+        let found = match step(&operand, name, "this", &|| places.field(name)) {
             Ok(field) => field,
             Err(problem) => {
                 self.problems.push(problem);
@@ -199,12 +170,7 @@ impl<'f, 's> Inference<'f, 's> {
                 Type::BOOL
             }
             (op::IN, [a, b]) => {
-                let (of_a, of_b) = (self.of(a), self.of(b));
-                if self.fits(b, &of_b, Sorts::LIST.or(Sorts::MAP), "`in`")
-                    && !of_b.sorts.meets(Sorts::MAP)
-                {
-                    self.equal(a, &of_a, b, &of_b.element(None));
-                }
+                self.within(a, b);
                 Type::BOOL
             }
             (op::INDEX, [operand, key]) => {
@@ -372,6 +338,23 @@ impl<'f, 's> Inference<'f, 's> {
         });
     }
 
+    /// `a in b`: each element that is written out has to be possible.
+    fn within(&mut self, a: &'f IdedExpr, b: &'f IdedExpr) {
+        let of_a = self.of(a);
+        if let Expr::List(list) = &b.expr {
+            for element in &list.elements {
+                let of_element = self.of(element);
+                self.equal(a, &of_a, element, &of_element);
+            }
+            return;
+        }
+        let of_b = self.of(b);
+        let inner = Sorts::LIST.or(Sorts::MAP);
+        if self.fits(b, &of_b, inner, "`in`") && !of_b.sorts.meets(Sorts::MAP) {
+            self.equal(a, &of_a, b, &of_b.element(None));
+        }
+    }
+
     fn ordered(&mut self, a: &IdedExpr, of_a: &Type<'s>, b: &IdedExpr, of_b: &Type<'s>) {
         let no_order = Sorts::LIST.or(Sorts::MAP).or(Sorts::NULL).or(Sorts::TYPE);
         let all = of_a.sorts.and(of_b.sorts);
@@ -447,9 +430,8 @@ impl<'f, 's> Inference<'f, 's> {
     }
 
     fn folded(&mut self, over: &'f ComprehensionExpr) -> Type<'s> {
-        let step = match &over.loop_step.expr {
-            Expr::Call(call) => call,
-            _ => return Type::ANY,
+        let Expr::Call(step) = &over.loop_step.expr else {
+            return Type::ANY;
         };
         match (&over.accu_init.expr, step.args.as_slice()) {
             (Expr::Literal(LiteralValue::Boolean(_)), [_, predicate]) => {
@@ -478,6 +460,35 @@ impl<'f, 's> Inference<'f, 's> {
             [_, list] => self.of(list),
             _ => Type::ANY,
         }
+    }
+}
+
+/// Gives what a field is, or what is wrong with its name.
+fn step<'s>(
+    of: &Type<'s>,
+    name: &str,
+    owner: &str,
+    span: &dyn Fn() -> Range<usize>,
+) -> Result<Type<'s>, Problem> {
+    match of.field(name) {
+        Field::Is(field) => Ok(field),
+        Field::Missing(keys) => Err(Problem {
+            code: "unknown-path",
+            span: span(),
+            message: format!("{owner} has no field `{}`", shown(name)),
+            help: did_you_mean(name, keys.iter().copied()).or_else(|| listed(&keys)),
+        }),
+        Field::NoMap => Err(Problem {
+            code: "unknown-path",
+            span: span(),
+            message: format!(
+                "{owner} is {}, so it has no field `{}`",
+                of.sorts.text(),
+                shown(name)
+            ),
+            help: Some("a list has elements: `….exists(x, x.…)`".to_owned())
+                .filter(|_| of.sorts.meets(Sorts::LIST)),
+        }),
     }
 }
 

@@ -35,9 +35,12 @@ pub mod sources;
 mod attempt;
 mod certain;
 mod decide;
+mod domain;
 mod extends;
 mod infer;
+mod lint;
 mod order;
+mod params;
 mod partial;
 mod places;
 mod references;
@@ -54,6 +57,10 @@ mod interruption;
 #[cfg(test)]
 mod left_out;
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod semantics;
+#[cfg(test)]
+mod soundness;
 #[cfg(test)]
 mod testing;

@@ -60,6 +60,15 @@ impl<'a> Places<'a> {
         found.map_or_else(|| self.whole(), |pair| pair[1].1.clone())
     }
 
+    /// Finds a name, whatever stands before it.
+    pub(super) fn name(&self, name: &str) -> Range<usize> {
+        let found = self
+            .words
+            .iter()
+            .find(|(word, _)| *word == Word::Name(name));
+        found.map_or_else(|| self.whole(), |(_, span)| span.clone())
+    }
+
     /// Finds a text.
     pub(super) fn text(&self, text: &str) -> Range<usize> {
         let found = self
@@ -157,7 +166,7 @@ fn quoted(text: &str) -> (Option<Word<'_>>, usize) {
 mod tests {
     use super::*;
 
-    fn found<'a>(expression: &'a str, place: impl Fn(&Places<'_>) -> Range<usize>) -> &'a str {
+    fn found(expression: &str, place: impl Fn(&Places<'_>) -> Range<usize>) -> &str {
         &expression[place(&Places::of(expression))]
     }
 
@@ -171,6 +180,7 @@ mod tests {
         assert_eq!(found(text, |p| p.path(&path)), "stages['b-c'].output.v");
         assert_eq!(found(text, |p| p.end_of(&path[..2])), "'b-c'");
         assert_eq!(found(text, |p| p.text("job.n")), "'job.n'");
+        assert_eq!(found(text, |p| p.name("output")), "output");
         assert_eq!(found(text, |p| p.path(&["none"])), text);
     }
 

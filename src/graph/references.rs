@@ -9,6 +9,7 @@ use super::certain::{Link, Shape};
 use super::condition::{Condition, Path};
 use super::diagnostic::{Diagnostics, did_you_mean, shown};
 use super::handler::{Catalog, HandlerType};
+use super::lint::Lint;
 use super::output::{Kind, Read};
 use super::plan::{Reference, Source, StageInput};
 use super::resolve::Draft;
@@ -64,13 +65,24 @@ pub(super) fn resolve(
     };
     readers.conditions(&resolved.moot);
     readers.upstream();
-    let input = readers.input.as_ref();
-    let typing = Typing::new(draft, &readers.shape, catalog, input, &readers.guarded);
-    typing.report(&readers.guarded, readers.found);
     // A stage without a handler writes we do not know what: what is missing then is no defect of its readers.
     if draft.stages.iter().all(|stage| stage.handler.is_some()) {
         readers.inputs(&mut resolved);
         readers.certain();
+    }
+    readers.declared();
+    let input = readers.input.as_ref();
+    let typing = Typing::new(draft, &readers.shape, catalog, input, &readers.guarded);
+    typing.report(&readers.guarded, readers.found);
+    if !readers.found.has_errors() {
+        let lint = Lint {
+            draft,
+            shape: &readers.shape,
+            typing: &typing,
+            conditions: &readers.guarded,
+            inputs: &resolved.inputs,
+        };
+        lint.warn(readers.found);
     }
     for guarded in readers.guarded {
         let references = guarded.references.into_iter().flatten().collect();
@@ -110,6 +122,7 @@ struct Readers<'a> {
     guarded: Vec<Guarded<'a>>,
     stage_reads: Vec<StageRead>,
     needed: Vec<Needed>,
+    told: BTreeSet<Kind>,
     found: &'a mut Diagnostics,
 }
 
@@ -170,6 +183,7 @@ impl<'a> Readers<'a> {
             guarded: Vec::new(),
             stage_reads: Vec::new(),
             needed: Vec::new(),
+            told: BTreeSet::new(),
             found,
         }
     }
@@ -441,6 +455,35 @@ impl<'a> Readers<'a> {
         }
     }
 
+    /// A kind that a graph file declares has no other meaning.
+    fn declared(&mut self) {
+        for stage in &self.draft.stages {
+            let built = stage.handler.as_ref();
+            let Some(built) = built.filter(|built| built.of.interface.is_none()) else {
+                continue;
+            };
+            let kind = &built.interface.writes;
+            let mut handlers = self.catalog.handlers.iter();
+            let owner = match handlers.find(|handler| handler.writes().as_ref() == Some(kind)) {
+                Some(handler) => format!("what `{}` writes", handler.name),
+                None if self.input.as_ref() == Some(kind) => "the graph's input".to_owned(),
+                None if [STAGES, OPEN_QUESTIONS].contains(&kind.as_str()) => {
+                    "a variable of conditions".to_owned()
+                }
+                None => continue,
+            };
+            self.found.error(
+                "taken-kind",
+                stage.kind_span(),
+                format!(
+                    "`{}` declares the kind `{kind}`, which is {owner}",
+                    stage.id.get_ref()
+                ),
+                Some("choose another name for the kind".to_owned()),
+            );
+        }
+    }
+
     fn inputs(&mut self, resolved: &mut Resolved) {
         for stage in 0..self.draft.stages.len() {
             let drafted = &self.draft.stages[stage];
@@ -460,7 +503,7 @@ impl<'a> Readers<'a> {
         let span = self.draft.stages[stage].id.span();
         let source = match self.writers_of(&kind, Place::Stage(stage)) {
             Writers::One(source) => Some(source),
-            Writers::None if required => {
+            Writers::None if required && !self.is_told(&kind) => {
                 let message = format!(
                     "`{}` reads `{kind}`, and nothing before it writes it",
                     self.id(stage)
@@ -473,6 +516,7 @@ impl<'a> Readers<'a> {
                 self.found.error("not-written", span, message, help);
                 return None;
             }
+            Writers::None if required => return None,
             Writers::None => None,
             Writers::Two(a, b) => {
                 let who = format!("`{}`", self.id(stage));
@@ -492,6 +536,13 @@ impl<'a> Readers<'a> {
             required,
             source,
         })
+    }
+
+    /// Says whether it was told before that the whole graph has nobody who writes a kind.
+    fn is_told(&mut self, kind: &Kind) -> bool {
+        let nobody = self.input.as_ref() != Some(kind)
+            && !self.writes.iter().flatten().any(|written| written == kind);
+        nobody && !self.told.insert(kind.clone())
     }
 
     fn certain(&mut self) {
@@ -534,7 +585,7 @@ fn drafted_span(draft: &Draft, stage: usize) -> Range<usize> {
     draft.stages[stage].id.span()
 }
 
-fn bit_of(tracked: &[usize], stage: usize) -> u64 {
+pub(super) fn bit_of(tracked: &[usize], stage: usize) -> u64 {
     tracked
         .iter()
         .position(|&tracked| tracked == stage)
@@ -542,7 +593,7 @@ fn bit_of(tracked: &[usize], stage: usize) -> u64 {
 }
 
 /// Cuts a list that is sorted by a stage into pieces about 64 stages at most, each with these stages.
-fn chunks_by<T>(list: &[T], stage: impl Fn(&T) -> usize) -> Vec<(Vec<usize>, &[T])> {
+pub(super) fn chunks_by<T>(list: &[T], stage: impl Fn(&T) -> usize) -> Vec<(Vec<usize>, &[T])> {
     let mut chunks = Vec::new();
     let mut start = 0;
     let mut tracked: Vec<usize> = Vec::new();

@@ -214,6 +214,14 @@ with = { does = "fail_with_evidence" }
         json!({"code": "error_skipped", "class": "permanent", "error": "it broke"})
     );
     assert_eq!(ran.result.outputs.len(), 1);
+    // What it could report is told, and nobody reads it.
+    assert!(ran.told().contains(&"a kept evidence".to_owned()));
+    let read = "edges = [{ from = \"a\", to = \"b\", when = \"stages.a.output == null\" }]";
+    let rest = rest.replace("edges = [{ chain = [\"a\", \"b\"] }]", read);
+    assert_eq!(
+        super::semantics::ran("b", &rest).await.status("b"),
+        StageStatus::Succeeded
+    );
 }
 
 #[tokio::test]

@@ -18,6 +18,15 @@ use super::plan::Reference;
 use super::resolve::{Draft, inside};
 use super::types::Type;
 
+/// The statuses of stages that have ended while their run goes on.
+const ENDED: [StageStatus; 5] = [
+    StageStatus::Succeeded,
+    StageStatus::Failed,
+    StageStatus::TimedOut,
+    StageStatus::Skipped,
+    StageStatus::NotTaken,
+];
+
 /// Where a condition stands, as far as what it can read depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -35,7 +44,7 @@ pub(super) enum Owner {
 }
 
 /// A condition with what its paths refer to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Guarded<'a> {
     pub condition: &'a Condition,
     /// Where its text stands, quotes included.
@@ -129,17 +138,23 @@ impl<'a> Typing<'a> {
         Some(built.interface.schema.get())
     }
 
-    /// Gives what a path of a condition begins with, and how many segments that are.
+    /// Gives what a path of a condition begins with, and how many segments that are. `narrow` leaves out the statuses that the
+    /// stage cannot have at that place.
     pub(super) fn variable(
         &self,
         guarded: &Guarded<'_>,
         segments: &[&str],
+        narrow: bool,
     ) -> Option<(Type<'_>, usize)> {
         let paths = guarded.condition.paths();
         let path = paths.iter().position(|path| path.segments == segments)?;
         let reference = guarded.references[path]?;
         if let Reference::Status(stage) = reference {
-            let statuses = self.statuses(stage, guarded.at, guarded.certain[path]);
+            let statuses = if narrow {
+                self.statuses(stage, guarded.at, guarded.certain[path])
+            } else {
+                ENDED.to_vec()
+            };
             let names = statuses.into_iter().map(|status| status.name().into());
             return Some((Type::one_of(names.collect()), 3));
         }
@@ -155,7 +170,7 @@ impl<'a> Typing<'a> {
 
     /// Gives the statuses that a stage can have where a condition reads it. What is left out today can run tomorrow: whether a
     /// stage is disabled is not weighed.
-    pub(super) fn statuses(&self, stage: usize, at: Place, certain: bool) -> Vec<StageStatus> {
+    fn statuses(&self, stage: usize, at: Place, certain: bool) -> Vec<StageStatus> {
         if certain {
             return vec![StageStatus::Succeeded];
         }
@@ -183,7 +198,7 @@ impl<'a> Typing<'a> {
     pub(super) fn report(&self, conditions: &[Guarded<'_>], found: &mut Diagnostics) {
         for guarded in conditions {
             let condition = guarded.condition;
-            let variables = |segments: &[&str]| self.variable(guarded, segments);
+            let variables = |segments: &[&str]| self.variable(guarded, segments, false);
             for problem in infer::problems(condition.root(), condition.expression(), &variables) {
                 let span = guarded.place(&problem.span, found.text());
                 found.error(problem.code, span, problem.message, problem.help);

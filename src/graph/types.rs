@@ -79,7 +79,7 @@ impl Sorts {
         self.0 & !other.0 == 0
     }
 
-    const fn of(value: &Value) -> Self {
+    pub(super) const fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::NULL,
             Value::Bool(_) => Self::BOOL,
@@ -251,9 +251,12 @@ impl<'s> Type<'s> {
             required &= parts.iter().any(|part| part.requires(name));
             match field_of(parts, name) {
                 Some(field) => {
-                    found = Some(found.map_or_else(|| field.clone(), |f| f.or(field.clone())))
+                    found = Some(match found {
+                        Some(before) => before.or(field),
+                        None => field,
+                    });
                 }
-                None => keys.extend(parts.iter().flat_map(|part| part.keys())),
+                None => keys.extend(parts.iter().flat_map(Part::keys)),
             }
         }
         match found {

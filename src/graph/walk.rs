@@ -249,9 +249,12 @@ impl Walker {
             return policy;
         };
         self.known_keys(retry, RETRY_KEYS, "`retry`");
-        policy.attempts = self
-            .integer(retry, "attempts", 1..=MAX_ATTEMPTS)
-            .and_then(|number| u32::try_from(number).ok());
+        let attempts = self.integer(retry, "attempts", 1..=MAX_ATTEMPTS);
+        let place = retry.get("attempts").map(Spanned::span);
+        policy.attempts = attempts
+            .and_then(|number| u32::try_from(number).ok())
+            .zip(place)
+            .map(|(number, place)| Spanned::new(place, number));
         policy.base = self.duration(retry, "base", false);
         policy.max = self.duration(retry, "max", false);
         if let Some(names) = self.strings(retry, "on") {

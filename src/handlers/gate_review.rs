@@ -36,6 +36,7 @@ pub struct GateReview {
 impl NodeHandler for GateReview {
     const NAME: &'static str = "gate_review";
     const SUMMARY: &'static str = "parks the run with its open questions until a person decides";
+    const FOR_PEOPLE: bool = true;
     type Params = Params;
     type Input = (
         Option<MigrationPlan>,

@@ -36,7 +36,9 @@ use crate::model::job::JobInput;
 use crate::model::run::RunDocument;
 use crate::report::Report;
 use crate::settings::Settings;
-use crate::store::{Created, NewRun, Origin, Store, StoredRun, StoredStage, make_private_folder};
+use crate::store::{
+    Cancelled, Created, NewRun, Origin, Store, StoredRun, StoredStage, make_private_folder,
+};
 
 /// The most events that are recorded in one transaction.
 const BATCH: usize = 64;
@@ -136,6 +138,11 @@ impl Launch {
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Gives what graphs can name.
+    pub(super) const fn catalog(&self) -> Catalog {
+        self.catalog
     }
 
     /// Gives how jobs look up the environment.
@@ -377,6 +384,21 @@ impl Launch {
         File::open(path).is_ok_and(|file| file.try_lock().is_err())
     }
 
+    /// Cancels a run that no process executes.
+    ///
+    /// # Errors
+    /// There is no such run, it ended otherwise, a process executes it, or the store cannot be written.
+    pub async fn cancel(&self, run_id: Uuid) -> Result<()> {
+        match self.store.cancel(run_id).await? {
+            Cancelled::Done => Ok(()),
+            Cancelled::Running => {
+                // Who has the lock is the only one to execute it.
+                let _lock = self.lock(run_id)?;
+                self.store.cancel_abandoned(run_id).await
+            }
+        }
+    }
+
     fn lock(&self, run_id: Uuid) -> Result<File> {
         let folder = self.settings.artifacts(run_id);
         make_private_folder(&folder)?;
@@ -394,7 +416,7 @@ impl Launch {
                 ErrorKind::Conflict,
                 format!("run {run_id} is executed by another process"),
             )
-            .hint("wait for it to end, or cancel it there")
+            .hint("wait for it to end, or cancel it there: Ctrl-C where `relvec run` executes it, POST /jobs/{id}/cancel where the gateway does")
         })?;
         Ok(file)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Origin, Store, from_json, from_word, parse_id, parse_time, unknown_run, word};
@@ -15,7 +16,7 @@ use crate::graph::event::{
 };
 use crate::graph::output::{Kind, Output};
 use crate::model::execution::ExecutionReport;
-use crate::model::run::{RunDocument, RunSummary, StageDocument};
+use crate::model::run::{LogLine, RunDocument, RunSummary, StageDocument};
 use crate::model::validation::ValidationReport;
 
 /// A stage as it was last recorded.
@@ -242,6 +243,64 @@ impl Store {
             .into_iter()
             .map(|(seq, at, event)| StoredEvent { seq, at, event })
             .collect())
+    }
+
+    /// Gives everything that a run recorded but progress and log lines, each event with its time.
+    ///
+    /// # Errors
+    /// There is no such run, or the store cannot be read.
+    pub async fn history(&self, run_id: Uuid) -> Result<Vec<(OffsetDateTime, Event)>> {
+        self.status(run_id).await?;
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT at, event FROM events
+             WHERE run_id = ? AND event ->> '$.event' NOT IN ('stage_progress', 'stage_log') ORDER BY seq",
+        )
+        .bind(run_id.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read events", &error))?;
+        let timed = |(at, event): &(String, String)| Ok((parse_time(at)?, from_json(event)?));
+        rows.iter().map(timed).collect()
+    }
+
+    /// Gives up to `limit` lines of a run's log after the event with the number `after`, of one stage or of all.
+    ///
+    /// # Errors
+    /// There is no such run, or the store cannot be read.
+    pub async fn logs(
+        &self,
+        run_id: Uuid,
+        stage: Option<&str>,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<LogLine>> {
+        self.status(run_id).await?;
+        let rows: Vec<(i64, String, String)> = sqlx::query_as(
+            "SELECT seq, at, event FROM events
+             WHERE run_id = ?1 AND seq > ?2 AND event ->> '$.event' = 'stage_log'
+               AND (?3 IS NULL OR event ->> '$.stage' = ?3)
+             ORDER BY seq LIMIT ?4",
+        )
+        .bind(run_id.to_string())
+        .bind(after)
+        .bind(stage)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read the log", &error))?;
+        let mut lines = Vec::new();
+        for (seq, at, event) in rows {
+            if let Event::StageLog { stage, level, line } = from_json(&event)? {
+                lines.push(LogLine {
+                    seq,
+                    at,
+                    stage,
+                    level,
+                    line,
+                });
+            }
+        }
+        Ok(lines)
     }
 
     /// Gives a run's files by name.

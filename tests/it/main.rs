@@ -3,6 +3,8 @@
 mod bad_input;
 mod drawings;
 mod findings;
+mod fuzz;
+mod graph_files;
 mod graphs;
 mod relvec;
 mod schemas;

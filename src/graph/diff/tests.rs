@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -160,13 +162,13 @@ fn any_graph() -> impl Strategy<Value = Vec<String>> {
         {
             let mut text = format!("[stages.s{number}]\nhandler = \"step\"\n");
             if let Some(value) = value {
-                text.push_str(&format!("with = {{ value = {value} }}\n"));
+                let _ = writeln!(text, "with = {{ value = {value} }}");
             }
             if let Some(attempts) = attempts {
-                text.push_str(&format!("retry = {{ attempts = {attempts} }}\n"));
+                let _ = writeln!(text, "retry = {{ attempts = {attempts} }}");
             }
             if let Some(seconds) = seconds {
-                text.push_str(&format!("timeout = \"{seconds}s\"\n"));
+                let _ = writeln!(text, "timeout = \"{seconds}s\"");
             }
             for (is_so, line) in [
                 (when, "when = \"job.yes\"\n"),

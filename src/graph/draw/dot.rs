@@ -74,6 +74,8 @@ fn escape(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => escaped.extend(['\\', c]),
+            // GraphViz reads entities of HTML in every text.
+            '&' => escaped.push_str("&amp;"),
             c if c.is_control() => escaped.push(' '),
             c => escaped.push(c),
         }

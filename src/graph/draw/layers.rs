@@ -161,6 +161,10 @@ impl Layers {
                     self.order.len() - 1 - step
                 };
                 let neighbours = if down { &self.above } else { &self.below };
+                // Where the order of the file leaves crossings, cells that pull equally change sides.
+                if sweep >= SWEEPS / 2 && sweep % 4 >= 2 {
+                    self.order[at].reverse();
+                }
                 sort(&mut self.order[at], neighbours, &mut place);
             }
             let crossings = self.crossings(&place);

@@ -25,6 +25,9 @@ const MARGIN: f64 = 20.0;
 /// The room between two links at a box.
 const PORT_GAP: f64 = 22.0;
 
+/// How far a port moves for a link to be upright.
+const NEARLY: f64 = 6.0;
+
 /// A place in the drawing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Point {
@@ -278,9 +281,18 @@ fn routes(layers: &Layers, across: &[f64], ports: &Ports, rows: &[(f64, f64)]) -
                 }
             })
             .collect();
-        if let [first, .., last] = falls.as_mut_slice() {
-            first.x = ports.leaving[number];
-            last.x = ports.entering[number];
+        let (leaving, entering) = (ports.leaving[number], ports.entering[number]);
+        match falls.as_mut_slice() {
+            [first, last] => (first.x, last.x) = (leaving, upright(entering, leaving)),
+            [first, second, .., before, last] => {
+                first.x = upright(leaving, second.x);
+                last.x = upright(entering, before.x);
+            }
+            [first, between, last] => {
+                first.x = upright(leaving, between.x);
+                last.x = upright(entering, between.x);
+            }
+            [] | [_] => {}
         }
         let label = layers.labels[number].map(|cell| {
             let (top, height) = rows[layers.layer_of[cell]];
@@ -292,6 +304,15 @@ fn routes(layers: &Layers, across: &[f64], ports: &Ports, rows: &[(f64, f64)]) -
         Route { falls, label }
     });
     routes.collect()
+}
+
+/// Moves a port so that a link that is nearly upright is upright.
+fn upright(port: f64, other: f64) -> f64 {
+    if (port - other).abs() < NEARLY {
+        other
+    } else {
+        port
+    }
 }
 
 /// Where each link leaves and enters its boxes, across.

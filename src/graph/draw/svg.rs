@@ -11,8 +11,9 @@ use crate::graph::plan::{Edge, Plan, Stage};
 /// Colours for light and dark pages, and the dashes that tell statuses apart without colour.
 const STYLE: &str = include_str!("svg.css");
 
-/// The most characters of a line; the tooltip has it whole.
-const LINE_CHARS: usize = 40;
+/// The most characters of a line, and lines of a condition; the tooltip has it whole.
+const LINE_CHARS: usize = 38;
+const LINES: usize = 3;
 
 /// Widths of a character of a fixed-width font, and heights of a line: of a stage's id, and of everything else.
 const ID: Size = Size {
@@ -59,12 +60,7 @@ pub fn svg(plan: &Plan, history: Option<&History>) -> String {
     let labels: Vec<Vec<String>> = plan
         .edges()
         .iter()
-        .map(|edge| {
-            label(edge)
-                .iter()
-                .map(|line| shorten(line, LINE_CHARS))
-                .collect()
-        })
+        .map(|edge| label(edge).iter().flat_map(|line| wrap(line)).collect())
         .collect();
     let sizes: Vec<Size> = boxes.iter().map(|drawn| drawn.size).collect();
     let links: Vec<Link> = plan
@@ -101,7 +97,7 @@ impl<'a> Card<'a> {
         if stage.handler.name != stage.id.as_ref() {
             lines.push(shorten(stage.handler.name, LINE_CHARS));
         }
-        lines.extend(condition(stage).map(|when| shorten(&when, LINE_CHARS)));
+        lines.extend(condition(stage).iter().flat_map(|when| wrap(when)));
         lines.extend(status.map(|status| status.name().replace('_', " ")));
         let small = lines[1..].iter().map(|line| columns(line) * SMALL.width);
         let width = small.fold(columns(&lines[0]) * ID.width, f64::max);
@@ -118,6 +114,25 @@ impl<'a> Card<'a> {
             lines,
         }
     }
+}
+
+/// Breaks a condition into lines between its words.
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= LINE_CHARS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    if lines.len() > LINES {
+        lines.truncate(LINES);
+        lines[LINES - 1].push_str(" …");
+    }
+    lines.iter().map(|line| shorten(line, LINE_CHARS)).collect()
 }
 
 fn label_size(lines: &[String]) -> Option<Size> {

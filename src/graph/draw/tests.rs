@@ -12,7 +12,7 @@ use crate::graph::testing::plan;
 const TEXT: &str = r#"
 name = "drawn"
 edges = [
-    { from = "a", to = "b", on = ["succeeded", "failed"], when = "stages.a.status == \"x\"" },
+    { from = "a", to = "b", on = ["succeeded", "failed"], when = "stages.a.status == \"failed\"" },
     { from = "a", to = "c", else = true },
     { chain = ["b", "d"] },
 ]
@@ -37,7 +37,7 @@ fn history() -> History {
         because,
     };
     let condition = EdgeReason::Condition {
-        expression: "stages.a.status == \"x\"".to_owned(),
+        expression: "stages.a.status == \"failed\"".to_owned(),
         values: BTreeMap::from([("stages.a.status".to_owned(), json!("<succeeded>"))]),
     };
     let sibling = EdgeReason::Else {
@@ -63,7 +63,7 @@ fn mermaid_has_conditions_as_labels() {
     s1["b"]
     s2["c<br/>when stages.a.output.value #60; 3"]
     s3["d<br/>disabled"]
-    s0 -->|"on succeeded, failed when stages.a.status == #34;x#34;"| s1
+    s0 -->|"on succeeded, failed when stages.a.status == #34;failed#34;"| s1
     s0 -->|"else"| s2
     s1 --> s3
     classDef optional stroke-dasharray: 4 4
@@ -78,7 +78,7 @@ fn mermaid_shows_what_happened() {
     for line in [
         r#"s0["a<br/><b>succeeded</b>"]"#,
         r#"s3["d<br/>disabled<br/><b>pending</b>"]"#,
-        r#"s0 -.->|"on succeeded, failed when stages.a.status == #34;x#34;"| s1"#,
+        r#"s0 -.->|"on succeeded, failed when stages.a.status == #34;failed#34;"| s1"#,
         r#"s0 ==>|"else"| s2"#,
         "s1 -.-> s3",
         "class s2 timed_out",
@@ -91,7 +91,7 @@ fn mermaid_shows_what_happened() {
 #[test]
 fn dot_quotes_what_it_must() {
     let text = dot(&plan(TEXT), None);
-    let edge = r#""a" -> "b" [label="on succeeded, failed when stages.a.status == \"x\""];"#;
+    let edge = r#""a" -> "b" [label="on succeeded, failed when stages.a.status == \"failed\""];"#;
     assert!(text.contains(edge), "{text}");
     assert!(text.contains(r#""b" -> "d";"#), "{text}");
     let text = dot(&plan(TEXT), Some(&history()));
@@ -160,7 +160,7 @@ fn svg_has_every_stage_and_every_edge() {
     assert_eq!(edges[2].1, ["b → d"]);
     assert_eq!(
         edges[3].1[1..],
-        ["on succeeded, failed", "when stages.a.status == \"x\""]
+        ["on succeeded, failed", "when stages.a.status == \"failed\""]
     );
 }
 
@@ -187,15 +187,20 @@ fn svg_escapes_and_shortens() {
     let hostile = r"</text><script>alert(1)</script> & ]]> \u0001 \uFFFE 日本語";
     let long = "x".repeat(1_500);
     let text = format!(
-        "name = \"drawn\"\ndescription = \"{hostile}\"\n\
-         edges = [{{ from = \"a\", to = \"b\", when = \"stages.a.status == '{hostile}{long}'\" }}]\n\
+        "name = \"drawn\"\ninput = \"job\"\ndescription = \"{hostile}\"\n\
+         edges = [{{ from = \"a\", to = \"b\", when = \"job.x == '{hostile}{long}'\" }}]\n\
          [stages.a]\nhandler = \"step\"\n[stages.b]\nhandler = \"step\"\n"
     );
     let drawn = svg(&plan(&text), None);
     let label = groups(&drawn, "edge").pop().expect("a label").1;
     assert!(label[0].contains("</text><script>alert(1)</script> & ]]> \u{FFFD} \u{FFFD} 日本語"));
-    assert_eq!(label[1].chars().count(), 40, "{label:?}");
-    assert!(label[1].ends_with('…'));
+    // Three lines at most, none of them long, and the last one says that there is more.
+    assert_eq!(label.len(), 4, "{label:?}");
+    assert!(
+        label[1..].iter().all(|line| line.chars().count() <= 38),
+        "{label:?}"
+    );
+    assert!(label[3].ends_with('…'), "{label:?}");
     assert_eq!(drawn.matches("<script").count(), 0);
     assert!(drawn.len() < 12_000, "{}", drawn.len());
 }

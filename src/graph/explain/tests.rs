@@ -88,8 +88,14 @@ retry = { attempts = 3, base = "1s", max = "30s", on = ["transient"] }
     );
     let a = of(&text, "a").await;
     let outcomes: Vec<_> = a.attempts.iter().map(|attempt| attempt.outcome).collect();
-    use AttemptOutcome::{Failed, Succeeded};
-    assert_eq!(outcomes, [Failed, Failed, Succeeded]);
+    assert_eq!(
+        outcomes,
+        [
+            AttemptOutcome::Failed,
+            AttemptOutcome::Failed,
+            AttemptOutcome::Succeeded
+        ]
+    );
     for attempt in &a.attempts[..2] {
         assert_eq!(attempt.class, Some(FailureClass::Transient));
         assert_eq!(attempt.error.as_deref(), Some("it flaked"));

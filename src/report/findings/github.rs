@@ -4,34 +4,31 @@
 
 use std::fmt::Write as _;
 
+use super::{path, text};
 use crate::graph::diagnostic::{Diagnostic, Severity};
 
 /// Gives an `::error` or a `::warning` for each finding.
 #[must_use]
 pub fn annotations(findings: &[Diagnostic]) -> String {
-    let mut text = String::new();
+    let mut lines = String::new();
     for finding in findings {
         let command = match finding.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let message = match &finding.help {
-            Some(help) => format!("{}\n{help}", finding.message),
-            None => finding.message.clone(),
-        };
         let _ = writeln!(
-            text,
+            lines,
             "::{command} file={},line={},endLine={},col={},endColumn={},title={}::{}",
-            property(&finding.file),
+            property(path(finding)),
             finding.line,
             finding.end_line,
             finding.column,
             finding.end_column,
             property(finding.code),
-            data(&message)
+            data(&text(finding))
         );
     }
-    text
+    lines
 }
 
 /// Escapes what stands behind `::`.

@@ -17,5 +17,18 @@ pub fn distinct<'a>(found: impl Iterator<Item = &'a Diagnostics>) -> Vec<Diagnos
     findings
 }
 
+/// Gives a finding's text with the next step.
+fn text(finding: &Diagnostic) -> String {
+    match &finding.help {
+        Some(help) => format!("{}\n{help}", finding.message),
+        None => finding.message.clone(),
+    }
+}
+
+/// Gives a path as code scanning compares it with a repository's: without a dot in front.
+fn path(finding: &Diagnostic) -> &str {
+    finding.file.strip_prefix("./").unwrap_or(&finding.file)
+}
+
 #[cfg(test)]
 mod tests;

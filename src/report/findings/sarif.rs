@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::{path, text};
 use crate::graph::diagnostic::{Diagnostic, Severity};
 
 const SCHEMA: &str =
@@ -49,17 +50,13 @@ fn result(finding: &Diagnostic, rule: usize) -> Value {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let text = match &finding.help {
-        Some(help) => format!("{}\n{help}", finding.message),
-        None => finding.message.clone(),
-    };
     json!({
         "ruleId": finding.code,
         "ruleIndex": rule,
         "level": level,
-        "message": {"text": text},
+        "message": {"text": text(finding)},
         "locations": [{"physicalLocation": {
-            "artifactLocation": {"uri": uri(&finding.file)},
+            "artifactLocation": {"uri": uri(path(finding))},
             "region": {
                 "startLine": finding.line,
                 "startColumn": finding.column,
@@ -72,7 +69,6 @@ fn result(finding: &Diagnostic, rule: usize) -> Value {
 
 /// Gives a path as a URI reference (RFC 3986): relative where the path is, with everything but unreserved characters escaped.
 fn uri(path: &str) -> String {
-    let path = path.strip_prefix("./").unwrap_or(path);
     let mut uri = String::from(if path.starts_with('/') { "file://" } else { "" });
     for byte in path.bytes() {
         match byte {

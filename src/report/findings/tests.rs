@@ -58,7 +58,7 @@ fn results_know_their_rules() {
 
 #[test]
 fn annotations_are_escaped_as_github_documents() {
-    let mut found = found("a,b:100%.toml", "x = 1\ny = 2");
+    let mut found = found("./a,b:100%.toml", "x = 1\ny = 2");
     found.error("wrong", 0..7, "50%\r\nof: it, all", Some("next".to_owned()));
     found.warning("odd", 6..7, "odd", None);
     assert_eq!(
