@@ -1,12 +1,10 @@
 //! The shipped graphs beside the default one, from the binary to the database.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-
 use serde_json::{Value, json};
 
 use crate::relvec::{Relvec, job, shop_sql, sqlite, stage};
 use crate::services::postgres_url;
+use crate::team::answer_one;
 
 #[tokio::test]
 async fn no_llm_asks_no_model_whatever_the_job_says() {
@@ -29,8 +27,12 @@ async fn review_first_executes_nothing_before_a_person_agrees() {
     let relvec = Relvec::new();
     let source = sqlite(&relvec.path("shop.db"), &shop_sql()).await;
     for (choice, code, status) in [("approve", 0, "succeeded"), ("reject", 1, "cancelled")] {
-        let job = job(&source, &postgres_url().await);
-        let (waiting, run) = relvec.run_graph("review-first", &job, &[]);
+        // A password in the job would be gone by the time of the answer.
+        let target = postgres_url().await;
+        let environment = [("SHOP_TARGET", target.as_str())];
+        let mut job = job(&source, "not-used");
+        job["target"] = json!({"url_env": "SHOP_TARGET"});
+        let (waiting, run) = relvec.run_graph("review-first", &job, &environment);
         assert_eq!(waiting, 3, "{run:#}");
         assert_eq!(stage(&run, "executor")["status"], "pending");
         let question = &run["open_questions"][0];
@@ -50,7 +52,7 @@ async fn review_first_executes_nothing_before_a_person_agrees() {
             "--format",
             "json",
         ];
-        let ended = relvec.call(&arguments);
+        let ended = relvec.call_with(&arguments, &environment);
         assert_eq!(ended.code, code, "{ended:?}");
         let run: Value = serde_json::from_str(&ended.stdout).expect("a run");
         assert_eq!(stage(&run, "executor")["status"], status, "{run:#}");
@@ -62,21 +64,7 @@ async fn notify_tells_a_web_service_and_survives_its_absence() {
     let relvec = Relvec::new();
     let source = sqlite(&relvec.path("shop.db"), &shop_sql()).await;
     let target = postgres_url().await;
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
-    let serving = std::thread::spawn(move || {
-        let (mut connection, _) = listener.accept().expect("a request");
-        let mut request = String::new();
-        let mut piece = [0; 65_536];
-        while !request.ends_with("\"}") {
-            let read = connection.read(&mut piece).expect("its bytes");
-            assert_ne!(read, 0, "it ended early: {request}");
-            request.push_str(&String::from_utf8_lossy(&piece[..read]));
-        }
-        let answer = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
-        connection.write_all(answer.as_bytes()).expect("an answer");
-        request
-    });
+    let (url, serving) = answer_one("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
     let (code, run) = relvec.run_graph(
         "notify",
         &job(&source, &target),
