@@ -202,7 +202,7 @@ fn the_exit_code_says_what_the_tests_gave() {
         (
             vec!["test", &wrong],
             1,
-            "  failed many words are told\n         stage tell: expected not_taken, came succeeded\n",
+            "  failed many words are told\n         stage tell: expected not_taken, came succeeded\n           count -> tell is taken: `stages.count.output.words > 2` is true: stages.count.output.words = 3\n",
         ),
         (
             vec!["test", &broken, &good],
@@ -239,7 +239,7 @@ fn the_results_are_there_as_json() {
     assert_eq!(file["passed"], false);
     let mismatch = &file["tests"][0]["mismatches"][0];
     assert_eq!(mismatch["what"], "stage tell");
-    let edge = &mismatch["why"]["stage"]["edges"][0];
+    let edge = &mismatch["why"]["edges"][0];
     assert_eq!(
         edge["because"]["values"],
         json!({"stages.count.output.words": 2})
