@@ -43,12 +43,12 @@ pub fn schema(handlers: &[HandlerType]) -> Value {
         "type": "object",
         "additionalProperties": false,
         "required": ["name"],
-        "properties": top(by_id),
+        "properties": top(&by_id),
         "$defs": definitions,
     })
 }
 
-fn top(stages_by_id: Map<String, Value>) -> Value {
+fn top(stages_by_id: &Map<String, Value>) -> Value {
     json!({
         "name": {"$ref": "#/$defs/name", "description": "The graph's name."},
         "description": {"type": "string", "description": "What it does, for people."},
@@ -172,13 +172,12 @@ fn stage(handlers: &[HandlerType], by_id: Option<&HandlerType>) -> Value {
         })
     });
     // The open schema at the end takes anything: this list is what editors complete from, and no check.
-    let offered = match by_id {
-        Some(handler) => vec![json!({"$ref": params_of(handler)}), json!({})],
-        None => {
-            let all = handlers.iter().filter(|handler| has_parameters(handler));
-            let all = all.map(|handler| json!({"$ref": params_of(handler)}));
-            all.chain([json!({})]).collect()
-        }
+    let offered: Vec<Value> = if let Some(handler) = by_id {
+        vec![json!({"$ref": params_of(handler)}), json!({})]
+    } else {
+        let all = handlers.iter().filter(|handler| has_parameters(handler));
+        let all = all.map(|handler| json!({"$ref": params_of(handler)}));
+        all.chain([json!({})]).collect()
     };
     let summary = by_id.map_or_else(
         || "A stage.".to_owned(),
