@@ -12,5 +12,7 @@ mod schemas;
 mod scripted;
 mod services;
 mod specification;
+mod shipped;
 mod tables;
+mod team;
 mod with_services;
