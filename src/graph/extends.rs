@@ -179,7 +179,7 @@ mod tests {
                 .map(|found| found.line)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(warned(over), []);
+        assert_eq!(warned(over), [0_usize; 0]);
         assert_eq!(
             warned(&format!("{over}[stages.a]\ntimeout = \"1s\"\n")),
             [8]
