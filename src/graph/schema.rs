@@ -221,7 +221,7 @@ fn test() -> Value {
         "additionalProperties": false,
         "properties": {
             "outcome": {"enum": outcomes, "description": "How it ends; it succeeds if absent."},
-            "output": {"type": "object", "description": "What it writes: as much of it as conditions read."},
+            "output": {"type": "object", "additionalProperties": true, "description": "What it writes: as much of it as conditions read."},
             "asks": {
                 "type": "array",
                 "description": "The questions that it asks.",
@@ -257,7 +257,7 @@ fn test() -> Value {
         "required": ["name", "expect"],
         "properties": {
             "name": {"type": "string", "description": "What it is about."},
-            "input": {"type": "object", "description": "The graph's input: as much of it as conditions read."},
+            "input": {"type": "object", "additionalProperties": true, "description": "The graph's input: as much of it as conditions read."},
             "skip": ids,
             "only": ids,
             "stages": {"type": "object", "additionalProperties": mock, "description": "What stages do that do not just succeed."},
