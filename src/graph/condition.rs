@@ -28,7 +28,7 @@ static ENV: LazyLock<Arc<Env>> =
 /// A compiled condition.
 #[derive(Debug)]
 pub struct Condition {
-    expression: String,
+    expression: Arc<str>,
     program: Program,
     paths: Vec<Path>,
 }
@@ -121,7 +121,7 @@ impl Condition {
         }
         let paths = syntax::paths(&program, expression);
         Ok(Self {
-            expression: expression.to_owned(),
+            expression: expression.into(),
             program,
             paths,
         })
@@ -129,7 +129,7 @@ impl Condition {
 
     /// Gives the expression as the graph file has it.
     #[must_use]
-    pub fn expression(&self) -> &str {
+    pub fn expression(&self) -> &Arc<str> {
         &self.expression
     }
 
@@ -173,7 +173,7 @@ impl Condition {
             Err(error) => format!("cannot be evaluated: {}", shown(&error.to_string())),
         };
         Err(EvaluationError {
-            expression: self.expression.clone(),
+            expression: self.expression.to_string(),
             problem,
         })
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -25,9 +26,9 @@ impl Run {
     fn decide_rest(
         &mut self,
         stage: usize,
-        mut before: HashMap<String, EdgeDecision>,
+        mut before: HashMap<Arc<str>, EdgeDecision>,
     ) -> Vec<Decided> {
-        let plan = std::sync::Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         let status = self.stages[stage].status;
         let outcome = Outcome::of(status);
         let mut decided = Vec::with_capacity(plan.stages()[stage].outs.len());
@@ -37,7 +38,7 @@ impl Run {
             if let Some(decision) = before.remove(plan.stages()[edge.to].id.as_ref()) {
                 sibling_taken |= decision.taken;
                 decided.push((number, decision.taken));
-                self.decisions[number] = Some(decision);
+                self.untaken[number] = Some(decision).filter(|decision| !decision.taken);
                 continue;
             }
             let possible = outcome.is_some_and(|outcome| edge.on.has(outcome));
@@ -48,7 +49,7 @@ impl Run {
                 None => (true, EdgeReason::Unconditional),
                 Some(guard) => match self.evaluate(guard) {
                     Ok(Decision { holds, values }) => {
-                        let expression = guard.condition.expression().to_owned();
+                        let expression = Arc::clone(guard.condition.expression());
                         (holds, EdgeReason::Condition { expression, values })
                     }
                     Err(error) => {
@@ -61,13 +62,15 @@ impl Run {
             };
             sibling_taken |= taken;
             let decision = EdgeDecision {
-                from: plan.stages()[stage].id.to_string(),
-                to: plan.stages()[edge.to].id.to_string(),
+                from: Arc::clone(&plan.stages()[stage].id),
+                to: Arc::clone(&plan.stages()[edge.to].id),
                 taken,
                 outcome: status,
                 because,
             };
-            self.decisions[number] = Some(decision.clone());
+            if !taken {
+                self.untaken[number] = Some(decision.clone());
+            }
             self.queue.push_back(Event::EdgeDecided { decision });
             decided.push((number, taken));
         }
@@ -92,7 +95,7 @@ impl Run {
                 edges.extend(self.activate(stage));
             } else {
                 let ins = &self.plan.stages()[stage].ins;
-                let because = ins.iter().filter_map(|&edge| self.decisions[edge].clone());
+                let because = ins.iter().filter_map(|&edge| self.untaken[edge].clone());
                 let reason = Reason::NoEdgeTaken {
                     edges: because.collect(),
                 };
@@ -104,7 +107,7 @@ impl Run {
 
     /// Makes a stage ready, or skips it and decides its out-edges.
     fn activate(&mut self, stage: usize) -> Vec<Decided> {
-        let plan = std::sync::Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         if let Some(by) = plan.stages()[stage].disabled {
             let reason = Reason::Disabled { by };
             self.conclude(stage, StageStatus::Skipped, reason, None);
@@ -123,7 +126,7 @@ impl Run {
                 holds: false,
                 values,
             }) => {
-                let expression = guard.condition.expression().to_owned();
+                let expression = Arc::clone(guard.condition.expression());
                 let reason = Reason::ConditionFalse { expression, values };
                 self.conclude(stage, StageStatus::Skipped, reason, None);
                 self.decide_edges(stage)
@@ -189,7 +192,7 @@ impl Run {
             .into_iter()
             .filter_map(|stage| Some((self.plan.find(&stage.id)?, stage)))
             .collect();
-        let plan = std::sync::Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         let mut kept: Vec<Option<Vec<EdgeDecision>>> = Vec::with_capacity(plan.stages().len());
         for (number, stage) in plan.stages().iter().enumerate() {
             let whole = stage

@@ -34,6 +34,7 @@ mod order;
 mod references;
 mod resolve;
 mod syntax;
+mod tasks;
 mod walk;
 
 #[cfg(test)]

@@ -335,7 +335,7 @@ impl Ran {
             } = event
             {
                 recorded.push(RecordedStage {
-                    id: stage.clone(),
+                    id: stage.to_string(),
                     status: *status,
                     reason: Some(reason.clone()),
                     attempts: *attempts,
@@ -349,7 +349,7 @@ impl Ran {
         for event in &self.events {
             if let Event::EdgeDecided { decision } = event {
                 for stage in &mut recorded {
-                    if stage.id == decision.from {
+                    if stage.id == *decision.from {
                         stage.decisions.push(decision.clone());
                     }
                 }

@@ -1,5 +1,7 @@
 //! Events of a run into the store.
 
+use std::sync::Arc;
+
 use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
@@ -83,7 +85,7 @@ fn rows(id: &str, event: &Event, at: &str) -> Result<Vec<Row>> {
     })
 }
 
-fn run_started(id: &str, stages: &[String], at: &str) -> Vec<Row> {
+fn run_started(id: &str, stages: &[Arc<str>], at: &str) -> Vec<Row> {
     let mut rows = vec![
         sqlx::query(
             "UPDATE runs SET status = 'running', error = NULL, started_at = coalesce(started_at, ?) WHERE id = ?",
