@@ -16,7 +16,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::FutureExt;
 use serde_json::Value;
 use tokio::task::block_in_place;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::context::{Context, Shared};
 use super::diagnostic::shown;
@@ -66,6 +66,8 @@ pub(super) struct Work {
     pub stage: usize,
     pub outputs: Outputs,
     pub shared: Arc<Shared>,
+    /// When the run began the first attempt.
+    pub started: Instant,
     /// Whether the runtime has other workers, so that one can go on with what a blocked thread leaves.
     pub gives_up_thread: bool,
 }
@@ -83,8 +85,9 @@ impl Work {
         let stage = &self.plan.stages()[self.stage];
         let mut delays = None;
         let mut number = 1;
+        let mut started = self.started;
         loop {
-            let (ending, retried) = judge(stage, self.attempt(stage, number).await);
+            let (ending, retried) = judge(stage, self.attempt(stage, number, started).await);
             if self.shared.stop.is_cancelled() && !matches!(ending, Ending::Succeeded(_)) {
                 return Ending::Stopped;
             }
@@ -108,10 +111,11 @@ impl Work {
                 delay_seconds: delay.as_secs_f64(),
             });
             tokio::select! {
-                () = sleep(delay) => {}
+                () = Box::pin(sleep(delay)) => {}
                 () = self.shared.stop.cancelled() => return Ending::Stopped,
             }
             number += 1;
+            started = Instant::now();
             self.shared.emit(Event::StageStarted {
                 stage: Arc::clone(&stage.id),
                 attempt: number,
@@ -120,28 +124,30 @@ impl Work {
         }
     }
 
-    async fn attempt(&self, stage: &Stage, number: u32) -> Attempt {
-        let deadline = Instant::now() + stage.timeout;
+    async fn attempt(&self, stage: &Stage, number: u32, started: Instant) -> Attempt {
+        let deadline = started + stage.timeout;
         let context = Context::of(&self.shared, Arc::clone(&stage.id), number, deadline);
         let handler = Blockable {
             future: stage.built.run(&self.outputs, &context),
             gives_up_thread: self.gives_up_thread,
         };
         let mut handler = AssertUnwindSafe(handler).catch_unwind();
-        tokio::select! {
-            biased;
-            ended = &mut handler => match ended {
-                Ok(ended) => Attempt::Ended(ended),
-                Err(panic) => Attempt::Panicked(panic_text(panic.as_ref())),
-            },
-            () = sleep_until(deadline) => {
-                // What the handler says about being stopped is worth keeping; its result is too late.
-                context.cancellation().cancel();
-                match timeout(GRACE, &mut handler).await {
-                    Ok(Ok(Err(error))) => Attempt::TimedOut(error.evidence),
-                    Ok(_) | Err(_) => Attempt::TimedOut(None),
-                }
-            }
+        // What ends at once needs no timer. What a timer takes is not in the task, which is moved and allocated for every stage.
+        let ended = match futures::poll!(&mut handler) {
+            Poll::Ready(ended) => Some(ended),
+            Poll::Pending => Box::pin(timeout_at(deadline, &mut handler)).await.ok(),
+        };
+        let Some(ended) = ended else {
+            // What the handler says about being stopped is worth keeping; its result is too late.
+            context.cancellation().cancel();
+            return match Box::pin(timeout(GRACE, &mut handler)).await {
+                Ok(Ok(Err(error))) => Attempt::TimedOut(error.evidence),
+                Ok(_) | Err(_) => Attempt::TimedOut(None),
+            };
+        };
+        match ended {
+            Ok(ended) => Attempt::Ended(ended),
+            Err(panic) => Attempt::Panicked(panic_text(panic.as_ref())),
         }
     }
 }

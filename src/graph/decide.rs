@@ -38,7 +38,9 @@ impl Run {
             if let Some(decision) = before.remove(plan.stages()[edge.to].id.as_ref()) {
                 sibling_taken |= decision.taken;
                 decided.push((number, decision.taken));
-                self.untaken[number] = Some(decision).filter(|decision| !decision.taken);
+                if !decision.taken {
+                    self.untaken[number] = Some(Box::new(decision));
+                }
                 continue;
             }
             let possible = outcome.is_some_and(|outcome| edge.on.has(outcome));
@@ -69,7 +71,7 @@ impl Run {
                 because,
             };
             if !taken {
-                self.untaken[number] = Some(decision.clone());
+                self.untaken[number] = Some(Box::new(decision.clone()));
             }
             self.queue.push_back(Event::EdgeDecided { decision });
             decided.push((number, taken));
@@ -95,7 +97,9 @@ impl Run {
                 edges.extend(self.activate(stage));
             } else {
                 let ins = &self.plan.stages()[stage].ins;
-                let because = ins.iter().filter_map(|&edge| self.untaken[edge].clone());
+                let because = ins
+                    .iter()
+                    .filter_map(|&edge| self.untaken[edge].as_deref().cloned());
                 let reason = Reason::NoEdgeTaken {
                     edges: because.collect(),
                 };

@@ -39,7 +39,7 @@ pub struct Run {
     pub(super) environment: Arc<RunEnvironment>,
     pub(super) stages: Vec<Record>,
     /// Of edges that were not taken, why not.
-    pub(super) untaken: Vec<Option<EdgeDecision>>,
+    pub(super) untaken: Vec<Option<Box<EdgeDecision>>>,
     /// Stages that can start, each behind its rank; the lowest comes first.
     ready: BinaryHeap<Reverse<(usize, usize)>>,
     pub(super) queue: VecDeque<Event>,
@@ -55,6 +55,8 @@ pub struct Run {
     stop_by: Option<Instant>,
     deadline: Option<Instant>,
     started: Instant,
+    /// When a stage or the alarm last woke the run: what is decided between two awaits happens at once.
+    now: Instant,
     status: RunStatus,
     seconds: f64,
 }
@@ -121,6 +123,7 @@ impl Run {
             deadline: deadline
                 .map(|deadline| Instant::now() + deadline.saturating_sub(input.spent)),
             started: Instant::now(),
+            now: Instant::now(),
             status: RunStatus::Queued,
             seconds: 0.0,
             plan,
@@ -177,6 +180,7 @@ impl Run {
 
     fn begin(&mut self) {
         self.started = Instant::now();
+        self.now = self.started;
         self.status = RunStatus::Running;
         if let Some(deadline) = self.deadline {
             self.alarm.at_latest(deadline);
@@ -221,6 +225,7 @@ impl Run {
     /// Does what a deadline asks for, and sets the alarm for the next one.
     fn rang(&mut self) {
         let now = Instant::now();
+        self.now = now;
         let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         // Whoever pulls may have been away: what has ended since is not late.
         while let Ok((stage, ending)) = self.tasks.endings.try_recv() {
@@ -250,7 +255,7 @@ impl Run {
     pub(super) fn make_ready(&mut self, stage: usize) {
         let rank = self.plan.stages()[stage].rank;
         self.ready.push(Reverse((rank, stage)));
-        self.stages[stage].ready = Some(Instant::now());
+        self.stages[stage].ready = Some(self.now);
     }
 
     /// Starts ready stages as long as there are slots: by rank, then in the plan's order.
@@ -340,6 +345,7 @@ impl Run {
 
     /// Takes note of a task's end; what it said comes first. What was given up has ended before.
     fn stopped(&mut self, stage: usize, ending: Ending) {
+        self.now = Instant::now();
         self.drain();
         if self.tasks.remove(stage) {
             self.ended(stage, ending);
@@ -415,7 +421,7 @@ impl Run {
         record.reason = Some(reason.clone());
         record.seconds = record
             .started
-            .map_or(0.0, |started| started.elapsed().as_secs_f64());
+            .map_or(0.0, |started| (self.now - started).as_secs_f64());
         record.output.clone_from(&output);
         self.queue.push_back(Event::StageFinished {
             stage: Arc::clone(&planned.id),
@@ -453,6 +459,7 @@ impl Run {
     }
 
     fn finish(&mut self) {
+        self.now = Instant::now();
         let waiting = StageStatus::Waiting;
         self.status = match &self.over {
             Some(Over::Failed { .. } | Over::Deadline) => RunStatus::Failed,

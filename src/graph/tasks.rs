@@ -62,6 +62,7 @@ impl Tasks {
             stage,
             outputs,
             shared: Arc::clone(&self.shared),
+            started: now,
             gives_up_thread: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
         };
         let task = tokio::spawn(async move {
