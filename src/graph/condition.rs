@@ -12,6 +12,7 @@ use cel::{Env, Program};
 use serde_json::Value;
 
 use super::diagnostic::{did_you_mean, shown};
+use super::shortcut::Shortcut;
 use super::syntax;
 pub use super::syntax::Path;
 
@@ -31,6 +32,9 @@ pub struct Condition {
     expression: Arc<str>,
     program: Program,
     paths: Vec<Path>,
+    /// The paths with dots, where the expression spells each of them so; CEL then takes a variable of that name for the whole path.
+    names: Option<Vec<String>>,
+    shortcut: Option<Shortcut>,
 }
 
 /// Why an expression is not a condition.
@@ -120,10 +124,14 @@ impl Condition {
             });
         }
         let paths = syntax::paths(&program, expression);
+        let names = syntax::spells_names(program.expression())
+            .then(|| paths.iter().map(Path::text).collect());
         Ok(Self {
             expression: expression.into(),
+            shortcut: Shortcut::of(program.expression(), &paths),
             program,
             paths,
+            names,
         })
     }
 
@@ -153,22 +161,29 @@ impl Condition {
         &self,
         lookup: impl Fn(usize, &[String]) -> Found<'v>,
     ) -> Result<Decision, EvaluationError> {
-        let mut values = BTreeMap::new();
-        let mut variables: BTreeMap<String, Value> = BTreeMap::new();
-        for (index, path) in self.paths.iter().enumerate() {
-            let found = lookup(index, &path.segments);
-            let value = found.value.as_ref();
-            let whole = found.depth == path.segments.len();
-            graft(&mut variables, &path.segments[..found.depth], value, whole);
-            let recorded = if whole { value.clone() } else { Value::Null };
-            values.insert(path.text(), recorded);
-        }
+        let paths = self.paths.iter().enumerate();
+        let found: Vec<Found> = paths
+            .map(|(index, path)| lookup(index, &path.segments))
+            .collect();
+        let shortcut = self.shortcut.as_ref();
+        let holds = match shortcut.and_then(|shortcut| shortcut.answer(&found, &self.paths)) {
+            Some(holds) => holds,
+            None => self.ask_cel(&found)?,
+        };
+        let values = self.paths.iter().zip(found).map(|(path, found)| {
+            let is_whole = found.is_whole(path);
+            let value = is_whole.then(|| found.value.into_owned());
+            (path.text(), value.unwrap_or_default())
+        });
+        let values = values.collect();
+        Ok(Decision { holds, values })
+    }
+
+    fn ask_cel(&self, found: &[Found]) -> Result<bool, EvaluationError> {
         let mut context = cel::Context::with_env(Arc::clone(&ENV));
-        for (name, value) in variables {
-            context.add_variable_from_value(name, to_cel(&value));
-        }
+        self.bind(found, &mut context);
         let problem = match self.program.execute(&context) {
-            Ok(cel::Value::Bool(holds)) => return Ok(Decision { holds, values }),
+            Ok(cel::Value::Bool(holds)) => return Ok(holds),
             Ok(other) => format!("gave {}, not a bool", other.type_of()),
             Err(error) => format!("cannot be evaluated: {}", shown(&error.to_string())),
         };
@@ -176,6 +191,42 @@ impl Condition {
             expression: self.expression.to_string(),
             problem,
         })
+    }
+
+    /// Gives the shortcut's answer beside CEL's.
+    #[cfg(test)]
+    pub(super) fn both<'v>(
+        &self,
+        lookup: impl Fn(usize, &[String]) -> Found<'v>,
+    ) -> (Option<bool>, Result<bool, EvaluationError>) {
+        let paths = self.paths.iter().enumerate();
+        let found: Vec<Found> = paths
+            .map(|(index, path)| lookup(index, &path.segments))
+            .collect();
+        let shortcut = self.shortcut.as_ref();
+        let answer = shortcut.and_then(|shortcut| shortcut.answer(&found, &self.paths));
+        (answer, self.ask_cel(&found))
+    }
+
+    /// Hands the values that were found to the expression: each by the name of its path where that will do, else as trees.
+    fn bind(&self, found: &[Found], context: &mut cel::Context) {
+        let mut pairs = self.paths.iter().zip(found);
+        if let Some(names) = &self.names
+            && pairs.clone().all(|(path, found)| found.is_whole(path))
+        {
+            for (name, found) in names.iter().zip(found) {
+                context.add_variable_from_value(name.as_str(), to_cel(&found.value));
+            }
+            return;
+        }
+        let mut variables: BTreeMap<String, Value> = BTreeMap::new();
+        for (path, found) in pairs.by_ref() {
+            let existing = &path.segments[..found.depth];
+            graft(&mut variables, existing, &found.value, found.is_whole(path));
+        }
+        for (name, value) in variables {
+            context.add_variable_from_value(name, to_cel(&value));
+        }
     }
 }
 
@@ -186,6 +237,12 @@ pub struct Found<'v> {
     pub depth: usize,
     /// The value at that depth.
     pub value: Cow<'v, Value>,
+}
+
+impl Found<'_> {
+    fn is_whole(&self, path: &Path) -> bool {
+        self.depth == path.segments.len()
+    }
 }
 
 /// Follows a path into a value; `depth` segments were used to get to it.

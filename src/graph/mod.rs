@@ -33,6 +33,7 @@ mod extends;
 mod order;
 mod references;
 mod resolve;
+mod shortcut;
 mod syntax;
 mod tasks;
 mod walk;
