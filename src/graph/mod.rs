@@ -41,6 +41,8 @@ mod walk;
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod blocking;
+#[cfg(test)]
 mod interruption;
 #[cfg(test)]
 mod left_out;

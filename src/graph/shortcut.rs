@@ -127,7 +127,6 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::*;
     use crate::graph::condition::{Condition, follow};
 
     /// Expressions of what a shortcut reads, over paths of every type and one that leads nowhere.

@@ -42,6 +42,8 @@ pub(super) enum Does {
     Obey,
     /// Reports progress, a log line, a question and an artifact.
     Talk,
+    /// Holds its thread as long as the artifact folder is there, or for so long that a test fails.
+    Block,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -119,6 +121,13 @@ impl NodeHandler for Step {
                 ctx.cancellation().cancelled().await;
                 let error = HandlerError::permanent("it was told to stop");
                 Err(error.with_evidence(&Stepped { value }))
+            }
+            Does::Block => {
+                let start = std::time::Instant::now();
+                while ctx.artifacts().exists() && start.elapsed().as_secs() < 30 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(Stepped { value })
             }
             Does::Talk => {
                 ctx.progress(1, Some(2), "steps");
