@@ -25,17 +25,21 @@ pub enum Command {
     Serve(ServeArgs),
     /// Checks graph files and says where each mistake is
     Validate(ValidateArgs),
+    /// Runs the tests that graph files hold, without their handlers
+    Test(TestArgs),
     /// Says for each stage whether it runs, is skipped or is decided at run time, and why
     Plan(JobArgs),
     /// Draws a graph
     Graph(GraphArgs),
+    /// Compares two graphs by meaning, not by lines; exits with 0 if they mean the same and 1 if not, as diff does
+    Diff(DiffArgs),
     /// Shows what relvec sees in a database: tables, columns, joins
     Inspect(InspectArgs),
     /// Lists the handlers, or describes one with its parameters
     Handlers(HandlersArgs),
     /// Prints a JSON Schema: job, graph, run, or a kind of output
     Schema(SchemaArgs),
-    /// Lists runs and shows, follows or answers one
+    /// Lists runs, and shows, explains, answers, cancels or retries one
     Runs {
         /// What to do with runs.
         #[command(subcommand)]
@@ -99,13 +103,44 @@ pub struct ServeArgs {
     pub listen: std::net::SocketAddr,
 }
 
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FindingsFormat {
+    /// For people, with the lines that they are about.
+    #[default]
+    Human,
+    /// One JSON array.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Annotations of GitHub Actions.
+    Github,
+}
+
 /// `relvec validate`
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Graph files
+    /// Graph files, or names of graphs; `-` reads standard input
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// How findings are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: FindingsFormat,
+    /// Takes warnings for errors
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `relvec test`
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Graphs by name, or graph files
+    #[arg(required = true)]
+    pub files: Vec<String>,
+    /// Fails where the tests of a file cover less of it
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub min_coverage: Option<u8>,
+    /// How the results are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -117,6 +152,8 @@ pub enum GraphFormat {
     Mermaid,
     /// DOT, for Graphviz.
     Dot,
+    /// SVG, drawn by relvec itself.
+    Svg,
     /// Stages and edges as JSON.
     Json,
     /// The graph file with what it has from those that it extends.
@@ -126,11 +163,27 @@ pub enum GraphFormat {
 /// `relvec graph`
 #[derive(Debug, Args)]
 pub struct GraphArgs {
-    /// A graph's name or file
-    pub graph: String,
+    /// A graph's name or file; with --run, the graph is the run's own
+    #[arg(required_unless_present = "run")]
+    pub graph: Option<String>,
+    /// Draws what happened in a run on the graph as it was when the run was accepted
+    #[arg(long, value_name = "ID")]
+    pub run: Option<Uuid>,
     /// How it is drawn
     #[arg(long, value_enum, default_value = "mermaid")]
     pub format: GraphFormat,
+}
+
+/// `relvec diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A graph's name or file
+    pub before: String,
+    /// The graph that it is compared with: a name or a file
+    pub after: String,
+    /// How the differences are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// `relvec inspect`
@@ -191,6 +244,37 @@ pub enum RunsCommand {
         /// The run
         run: Uuid,
     },
+    /// Prints the lines that a run's stages wrote to its log
+    Logs {
+        /// The run
+        run: Uuid,
+        /// Only the lines of this stage
+        #[arg(long)]
+        stage: Option<String>,
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Says why a stage of a run has the status it has: edges, conditions with their values, attempts, output
+    Explain {
+        /// The run
+        run: Uuid,
+        /// The stage
+        stage: String,
+        /// How it is printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Ends a run that waits, is queued or was interrupted; one that another process executes is cancelled there
+    Cancel {
+        /// The run
+        run: Uuid,
+        /// How the result is printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Makes a new run of one that is over: it takes over what ended well and does the rest again
+    Retry(RetryArgs),
     /// Answers a question of a waiting run and goes on with it
     Answer {
         /// The run
@@ -206,6 +290,25 @@ pub enum RunsCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+/// `relvec runs retry`
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// The run
+    pub run: Uuid,
+    /// Runs these stages again and what depends on them; without it, what did not end well
+    #[arg(long, value_name = "STAGE", num_args = 1..)]
+    pub from: Vec<String>,
+    /// Runs these stages again and no other; what never ended is left out
+    #[arg(long, value_name = "STAGE", num_args = 1.., conflicts_with = "from")]
+    pub only: Vec<String>,
+    /// Goes on with the graph as it is now, where it changed since
+    #[arg(long)]
+    pub accept_drift: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// `relvec target`

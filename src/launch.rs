@@ -3,9 +3,13 @@
 //! 1. [`job`]: a job as a caller writes it becomes a [`JobInput`](crate::model::job::JobInput) and its secrets.
 //! 2. [`graphs`]: a graph's name becomes its text.
 //! 3. [`run`]: a run is made durable, executed, recorded event by event, and shown.
+//! 4. [`retry`]: a run that is over becomes a new one, which does only what is left.
+//! 5. [`explain`]: what a run recorded, as the answer to why.
 
+pub mod explain;
 pub mod graphs;
 pub mod job;
+pub mod retry;
 pub mod run;
 pub mod schema_errors;
 

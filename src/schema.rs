@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use crate::graph::diff::GraphDiff;
 use crate::graph::event::Event;
+use crate::graph::explain::Explanation;
 use crate::graph::schema::schema as graph_schema;
 use crate::handlers::HANDLERS;
 use crate::model::advice::LlmAdvice;
@@ -26,6 +28,8 @@ pub fn published() -> Vec<(&'static str, Value)> {
         ("job", schema_of::<JobInput>()),
         ("run", schema_of::<RunDocument>()),
         ("event", schema_of::<Event>()),
+        ("explanation", schema_of::<Explanation>()),
+        ("diff", schema_of::<GraphDiff>()),
         ("raw_metadata", schema_of::<RawMetadata>()),
         ("schema_context", schema_of::<SchemaContext>()),
         ("migration_plan", schema_of::<MigrationPlan>()),

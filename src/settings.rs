@@ -1,5 +1,6 @@
 //! Settings: the only place that reads the environment.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -76,9 +77,15 @@ pub fn python() -> String {
     variable("RELVEC_PYTHON").unwrap_or_else(|| "python3".to_owned())
 }
 
+/// Says whether what is printed may have colours: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+#[must_use]
+pub fn colored(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && variable("NO_COLOR").is_none()
+}
+
 /// Gives those of the named variables that are set, for a child process whose environment is otherwise empty.
 #[must_use]
-pub fn inherited(names: &[&'static str]) -> Vec<(&'static str, String)> {
+pub fn inherited<'n>(names: &[&'n str]) -> Vec<(&'n str, String)> {
     names
         .iter()
         .filter_map(|name| variable(name).map(|value| (*name, value)))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::word;
-use crate::graph::event::{Question, Reason, RunStatus, StageStatus};
+use crate::graph::event::{Question, Reason, RunStatus};
 use crate::model::execution::MigrationReport;
 use crate::model::run::{RunDocument, StageDocument};
 use crate::model::validation::{EntityValidation, ValidationReport};
@@ -33,6 +33,9 @@ pub fn ended(document: &RunDocument, artifacts: &Path) -> String {
 #[must_use]
 pub fn run(document: &RunDocument, artifacts: &Path) -> String {
     let mut text = format!("run {} of graph {}\n", document.run_id, document.graph);
+    if let Some(before) = document.retry_of {
+        let _ = writeln!(text, "a retry of run {before}");
+    }
     let error = document.error.as_deref().unwrap_or_default();
     for stage in &document.stages {
         text.push_str(&stage_lines(stage, error));
@@ -114,17 +117,35 @@ fn stage_lines(stage: &StageDocument, error: &str) -> String {
         .filter(|_| stage.attempts > 0)
         .map_or_else(String::new, |seconds| format!("{seconds:.1} s"));
     let reason = stage.reason.as_ref().map(reason_text).unwrap_or_default();
-    let shown = match (&stage.reason, stage.status) {
-        (_, StageStatus::Succeeded) | (Some(Reason::Parked { .. }), _) => "",
-        (Some(Reason::Error { .. }), _) if error.contains(&reason) => "",
+    let shown = match &stage.reason {
+        Some(Reason::Parked { .. }) => "",
+        Some(Reason::Error { .. }) if error.contains(&reason) => "",
         _ => reason.as_str(),
     };
     let line = format!(
-        "  {:<18} {:<10} {seconds:>8}  {shown}",
+        "  {:<18} {:<10} {seconds:>8}  {} {shown}",
         stage.id,
-        status_word(stage.status)
+        status_word(stage.status),
+        stage.reason.as_ref().map(code).unwrap_or_default()
     );
     format!("{}\n", line.trim_end().replace('\n', "\n    "))
+}
+
+/// Gives a reason's code, with what sort of failure it was, in brackets; nothing for a stage that just ran.
+fn code(reason: &Reason) -> String {
+    match reason {
+        Reason::Ran => String::new(),
+        Reason::Error { class, .. } | Reason::ErrorSkipped { class, .. } => {
+            format!("[{}: {}]", reason.code(), word(class))
+        }
+        Reason::ConditionFalse { .. }
+        | Reason::Disabled { .. }
+        | Reason::NoEdgeTaken { .. }
+        | Reason::Parked { .. }
+        | Reason::RunEnded { .. }
+        | Reason::Recorded
+        | Reason::Reused { .. } => format!("[{}]", reason.code()),
+    }
 }
 
 /// Describes what a migration would do, with a line an entity.
@@ -191,7 +212,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::graph::event::FailureClass;
+    use crate::graph::event::{FailureClass, StageStatus};
 
     fn waiting() -> RunDocument {
         let stage = |id: &str, status, reason, attempts| StageDocument {
@@ -210,6 +231,7 @@ mod tests {
         };
         RunDocument {
             run_id: Uuid::nil(),
+            retry_of: None,
             graph: "default".to_owned(),
             status: RunStatus::Waiting,
             error: Some("nothing is proven".to_owned()),
@@ -242,9 +264,9 @@ mod tests {
             "\
 run {id} of graph default
   analyzer           done          0.0 s
-  executor           failed        0.0 s  no pgvector
+  executor           failed        0.0 s  [error: permanent] no pgvector
       next: install it
-  gate_review        waiting       0.0 s
+  gate_review        waiting       0.0 s  [parked]
 question `accept`: Nothing is proven. Accept the run as it is?
   next: relvec runs answer {id} accept approve
   next: relvec runs answer {id} accept reject

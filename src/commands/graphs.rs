@@ -1,66 +1,17 @@
-//! `relvec validate`, `plan`, `graph`, `handlers` and `schema`: what can be known without running anything.
-
-use std::io::IsTerminal as _;
+//! `relvec plan`, `handlers` and `schema`: what can be known without running anything.
 
 use super::{print_json, show, word};
-use crate::cli::{Format, GraphArgs, GraphFormat, HandlersArgs, JobArgs, SchemaArgs, ValidateArgs};
+use crate::cli::{Format, HandlersArgs, JobArgs, SchemaArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::diagnostic::Diagnostics;
 use crate::graph::handler::Interface;
 use crate::graph::plan::{Plan, Selection};
-use crate::graph::{draw, flat, preview};
+use crate::graph::preview;
 use crate::handlers::{CATALOG, HANDLERS};
 use crate::launch::graphs::{find, load, nearest};
 use crate::launch::prepare;
 use crate::schema;
 use crate::settings::{Settings, variable};
-
-/// Checks graph files and prints every finding. Gives 1 if a file has one.
-///
-/// # Errors
-/// A file cannot be read.
-pub fn validate(args: &ValidateArgs, settings: &Settings) -> Result<u8> {
-    let color = std::io::stdout().is_terminal();
-    let mut all = Vec::new();
-    let mut failed = false;
-    for file in &args.files {
-        let graph = find(&file.to_string_lossy(), settings)?;
-        let plan = load(&graph, settings).and_then(|file| Plan::build(&file, CATALOG));
-        let (plan, found) = match plan {
-            Ok(plan) => {
-                let warnings = plan.warnings().clone();
-                (Some(plan), warnings)
-            }
-            Err(found) => (None, found),
-        };
-        failed |= found.has_errors();
-        match args.format {
-            Format::Json => all.extend(json_list(&found)),
-            Format::Human => {
-                show(&found.render(color))?;
-                if let Some(plan) = plan {
-                    show(&format!(
-                        "{}: sound, {} stages, {} edges\n",
-                        graph.path,
-                        plan.stages().len(),
-                        plan.edges().len()
-                    ))?;
-                }
-            }
-        }
-    }
-    if args.format == Format::Json {
-        print_json(&all)?;
-    }
-    Ok(u8::from(failed))
-}
-
-fn json_list(found: &Diagnostics) -> Vec<serde_json::Value> {
-    match found.to_json() {
-        serde_json::Value::Array(list) => list,
-        other => vec![other],
-    }
-}
 
 /// Says what each stage would do with a job.
 ///
@@ -90,26 +41,11 @@ pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
     Ok(0)
 }
 
-/// Draws a graph from the edges that run.
+/// Plans a graph of which something is left out.
 ///
 /// # Errors
 /// There is no such graph, or it has defects.
-pub fn draw(args: &GraphArgs, settings: &Settings) -> Result<u8> {
-    let plan = planned(&args.graph, &Selection::default(), settings)?;
-    match args.format {
-        GraphFormat::Mermaid => show(&draw::mermaid(&plan))?,
-        GraphFormat::Dot => show(&draw::dot(&plan))?,
-        GraphFormat::Json => print_json(&draw::json(&plan))?,
-        GraphFormat::Toml => {
-            let graph = find(&args.graph, settings)?;
-            let file = load(&graph, settings).map_err(Diagnostics::into_error)?;
-            show(&flat::to_toml(&file))?;
-        }
-    }
-    Ok(0)
-}
-
-fn planned(name: &str, selection: &Selection, settings: &Settings) -> Result<Plan> {
+pub fn planned(name: &str, selection: &Selection, settings: &Settings) -> Result<Plan> {
     let graph = find(name, settings)?;
     load(&graph, settings)
         .and_then(|file| Plan::select(&file, CATALOG, selection))

@@ -1,6 +1,6 @@
 //! `relvec run` and `relvec embed-server`: what works until it is done.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::launch::{Control, Launch, PreparedJob, prepare, set};
 use crate::model::run::RunDocument;
 use crate::report::Report;
 use crate::report::terminal;
-use crate::settings::{Settings, variable};
+use crate::settings::{Settings, colored, variable};
 use crate::store::Store;
 
 /// The most bytes of a job file.
@@ -109,7 +109,7 @@ fn print_as(
 
 /// Prints what a graph that is sound should not have, on standard error: standard output holds the result only.
 pub fn print_warnings(plan: &Plan) {
-    let color = std::io::stderr().is_terminal();
+    let color = colored(&std::io::stderr());
     eprint!("{}", plan.warnings().render(color));
 }
 

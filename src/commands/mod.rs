@@ -1,11 +1,16 @@
 //! What each command does, one file a group. Every function gives the process exit code.
 
 pub mod describe;
+mod draw;
+mod diff;
+mod explain;
 mod graphs;
 mod inspect;
 pub mod jobs;
 mod runs;
 mod target;
+mod test;
+mod validate;
 
 use std::io::Write as _;
 
@@ -24,9 +29,11 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Demo(args) => crate::demo::demo(&args, settings).await,
         Command::Run(args) => jobs::run(args, settings).await,
         Command::Serve(args) => crate::http::serve(settings, args.listen).await.map(|()| 0),
-        Command::Validate(args) => graphs::validate(&args, &settings),
+        Command::Validate(args) => validate::validate(&args, &settings),
+        Command::Test(args) => test::test(&args, &settings).await,
         Command::Plan(args) => graphs::plan(&args, &settings),
-        Command::Graph(args) => graphs::draw(&args, &settings),
+        Command::Graph(args) => draw::draw(&args, settings).await,
+        Command::Diff(args) => diff::diff(&args, &settings),
         Command::Inspect(args) => inspect::inspect(&args).await,
         Command::Handlers(args) => graphs::handlers(&args),
         Command::Schema(args) => graphs::print_schema(&args),

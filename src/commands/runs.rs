@@ -1,16 +1,18 @@
-//! `relvec runs`: what the run store holds.
+//! `relvec runs`: what the run store holds, and what can be done about it.
 
 use uuid::Uuid;
 
 use super::jobs::{open, print_ended, print_run, until_interrupted};
-use super::{print_json, show, word};
-use crate::cli::{Format, RunsCommand};
+use super::{explain, print_json, show, word};
+use crate::cli::{Format, RetryArgs, RunsCommand};
 use crate::error::Result;
 use crate::graph::event::RunStatus;
+use crate::launch::retry::{Refusal, Retried, RetryRequest, Wanted};
 use crate::launch::{Control, Launch};
 use crate::report::Report;
 use crate::report::terminal;
 use crate::settings::Settings;
+use crate::store::Origin;
 
 /// The most events that are read at once.
 const PAGE: u32 = 500;
@@ -23,32 +25,16 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
     let launch = open(settings).await?;
     let store = launch.store();
     match command {
-        RunsCommand::List { limit, format } => {
-            let runs = store.list(limit, None).await?;
-            if format == Format::Json {
-                print_json(&runs)?;
-                return Ok(0);
-            }
-            for run in runs {
-                let status = if is_interrupted(&launch, run.run_id, run.status) {
-                    "interrupted".to_owned()
-                } else {
-                    word(run.status)
-                };
-                show(&format!(
-                    "{}  {status:<11} {:<16} {}\n",
-                    run.run_id, run.graph, run.created_at
-                ))?;
-            }
-        }
+        RunsCommand::List { limit, format } => list(&launch, limit, format).await?,
         RunsCommand::Show { run, format } => {
             let document = store.document(run).await?;
             print_run(&document, &launch, format)?;
             if format == Format::Human && is_interrupted(&launch, run, document.status) {
-                show(
+                show(&format!(
                     "no process executes it any more\n  \
-                     next: `relvec run` with the same job does only what is left; a run of the gateway goes on with `relvec serve`\n",
-                )?;
+                     next: `relvec runs cancel {run}`, then `relvec runs retry {run}`, which does only what is left; \
+                     a run of the gateway goes on with `relvec serve`\n"
+                ))?;
             }
         }
         RunsCommand::Events { run } => {
@@ -62,6 +48,21 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
                 }
             }
         }
+        RunsCommand::Logs { run, stage, format } => {
+            logs(&launch, run, stage.as_deref(), format).await?;
+        }
+        RunsCommand::Explain { run, stage, format } => {
+            let explanation = launch.explain(run, &stage).await?;
+            match format {
+                Format::Json => print_json(&explanation)?,
+                Format::Human => show(&explain::text(&explanation))?,
+            }
+        }
+        RunsCommand::Cancel { run, format } => {
+            launch.cancel(run).await?;
+            print_run(&store.document(run).await?, &launch, format)?;
+        }
+        RunsCommand::Retry(args) => return retry(&launch, &args).await,
         RunsCommand::Answer {
             run,
             question,
@@ -70,15 +71,104 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
             format,
         } => {
             store.answer(run, &question, &choice, &by).await?;
-            let control = Control::default();
-            let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
-            let resumed = launch.resume(run, &control, &mut reports);
-            let document = until_interrupted(&control, resumed).await?;
-            print_ended(&document, &launch, format)?;
-            return Ok(document.exit_code());
+            return resume(&launch, run, format).await;
         }
     }
     Ok(0)
+}
+
+async fn list(launch: &Launch, limit: u32, format: Format) -> Result<()> {
+    let runs = launch.store().list(limit, None).await?;
+    if format == Format::Json {
+        return print_json(&runs);
+    }
+    for run in runs {
+        let status = if is_interrupted(launch, run.run_id, run.status) {
+            "interrupted".to_owned()
+        } else {
+            word(run.status)
+        };
+        show(&format!(
+            "{}  {status:<11} {:<16} {}\n",
+            run.run_id, run.graph, run.created_at
+        ))?;
+    }
+    Ok(())
+}
+
+/// Goes on with a run in this process.
+async fn resume(launch: &Launch, run: Uuid, format: Format) -> Result<u8> {
+    let control = Control::default();
+    let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
+    let resumed = launch.resume(run, &control, &mut reports);
+    let document = until_interrupted(&control, resumed).await?;
+    print_ended(&document, launch, format)?;
+    Ok(document.exit_code())
+}
+
+async fn logs(launch: &Launch, run: Uuid, stage: Option<&str>, format: Format) -> Result<()> {
+    let mut after = 0;
+    let mut all = Vec::new();
+    if let Some(stage) = stage {
+        // A stage that wrote nothing is not a stage that is not there.
+        launch.explain(run, stage).await?;
+    }
+    loop {
+        let lines = launch.store().logs(run, stage, after, PAGE).await?;
+        let Some(last) = lines.last() else { break };
+        after = last.seq;
+        match format {
+            Format::Json => all.extend(lines),
+            Format::Human => {
+                for line in &lines {
+                    let level = word(line.level);
+                    show(&format!(
+                        "{}  {:<18} {level:<5} {}\n",
+                        line.at, line.stage, line.line
+                    ))?;
+                }
+            }
+        }
+    }
+    if format == Format::Json {
+        print_json(&all)?;
+    }
+    Ok(())
+}
+
+/// Makes a retry and executes it in this process.
+async fn retry(launch: &Launch, args: &RetryArgs) -> Result<u8> {
+    let retried = launch
+        .accept_retry(RetryRequest {
+            run_id: args.run,
+            wanted: Wanted::new(&args.from, &args.only)?,
+            accept_drift: args.accept_drift,
+            origin: Origin::Command,
+            idempotency_key: None,
+        })
+        .await;
+    let Retried { accepted, notes } = match retried {
+        Ok(retried) => retried,
+        Err(Refusal::Error(error)) => return Err(error),
+        Err(Refusal::Drift(error, diff)) => {
+            match args.format {
+                Format::Json => print_json(&diff)?,
+                Format::Human => show(&diff.to_string())?,
+            }
+            return Err(error);
+        }
+    };
+    for note in notes {
+        eprintln!("note: {note}");
+    }
+    eprintln!("run {} is a retry of run {}", accepted.run_id, args.run);
+    let control = Control::default();
+    let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
+    let secrets = accepted.secrets.unwrap_or_default();
+    let executed = launch.execute(accepted.run_id, secrets, &control, &mut reports);
+    let document = until_interrupted(&control, executed).await?;
+    print_ended(&document, launch, args.format)?;
+    Ok(document.exit_code())
 }
 
 /// A run whose process was killed stays `running` in the store.

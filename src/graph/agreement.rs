@@ -66,7 +66,12 @@ impl Drawn {
                 1 => text.push_str(", when = \"!job.b\""),
                 2 => text.push_str(", when = \"job.a && job.b\""),
                 3 if !only_input => {
-                    let _ = write!(text, ", when = \"stages.s{from}.status == 'succeeded'\"");
+                    let status = if edge.on == 0 && handles {
+                        "failed"
+                    } else {
+                        "succeeded"
+                    };
+                    let _ = write!(text, ", when = \"stages.s{from}.status == '{status}'\"");
                 }
                 4 if has_else.insert(from) => text.push_str(", else = true"),
                 _ => {}

@@ -45,6 +45,7 @@ pub(super) struct Failure {
     pub class: FailureClass,
     pub error: String,
     pub evidence: Option<Value>,
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {
@@ -56,6 +57,7 @@ impl Failure {
                 "no result within {timeout:?}, and the handler did not stop: it holds its thread, so there is no other attempt"
             ),
             evidence: None,
+            retry_after: None,
         }
     }
 }
@@ -91,9 +93,9 @@ impl Work {
             if self.shared.stop.is_cancelled() && !matches!(ending, Ending::Succeeded(_)) {
                 return Ending::Stopped;
             }
-            let (class, error) = match &ending {
+            let (class, error, asked) = match &ending {
                 Ending::Failed(failure) | Ending::TimedOut(failure) => {
-                    (failure.class, failure.error.clone())
+                    (failure.class, failure.error.clone(), failure.retry_after)
                 }
                 Ending::Succeeded(_) | Ending::Parked(_) | Ending::Stopped => {
                     return ending;
@@ -103,6 +105,7 @@ impl Work {
             let Some(delay) = delays.next().filter(|_| retried) else {
                 return ending;
             };
+            let delay = delay.max(asked.unwrap_or_default().min(stage.retry.max));
             self.shared.emit(Event::StageRetrying {
                 stage: Arc::clone(&stage.id),
                 attempt: number,
@@ -194,6 +197,7 @@ fn judge(stage: &Stage, attempt: Attempt) -> (Ending, bool) {
                 class: FailureClass::Timeout,
                 error: format!("no result within {:?}", stage.timeout),
                 evidence,
+                retry_after: None,
             };
             (Ending::TimedOut(failure), stage.retry.on.timeout)
         }
@@ -206,6 +210,7 @@ fn judge(stage: &Stage, attempt: Attempt) -> (Ending, bool) {
                 class: FailureClass::Panic,
                 error,
                 evidence: None,
+                retry_after: None,
             };
             (Ending::Failed(failure), false)
         }
@@ -217,6 +222,7 @@ fn failure(class: FailureClass, error: HandlerError) -> Failure {
         class,
         error: error.message,
         evidence: error.evidence,
+        retry_after: error.retry_after,
     }
 }
 

@@ -66,6 +66,24 @@ impl Shape {
         upstream
     }
 
+    /// Gives for each stage which of the tracked stages (64 at most) activate it where they are skipped: by a way of edges without
+    /// a condition.
+    pub(super) fn behind_skipped(&self, tracked: &[usize]) -> Vec<u64> {
+        let own = self.own_bits(tracked);
+        let mut behind = vec![0_u64; self.order.len()];
+        for &stage in &self.order {
+            for &link in &self.ins[stage] {
+                let Link {
+                    from, on, plain, ..
+                } = self.links[link];
+                if plain && on.has(Outcome::Succeeded) {
+                    behind[stage] |= behind[from] | own[from];
+                }
+            }
+        }
+        behind
+    }
+
     /// Gives for each stage which of the tracked stages (64 at most) are certain to have written before it starts.
     pub(super) fn certain(&self, tracked: &[usize]) -> Vec<u64> {
         let reach = Reach::of(self, &self.own_bits(tracked));

@@ -140,6 +140,12 @@ impl Context {
         self.run.environment.run_id
     }
 
+    /// Gives the stage's id.
+    #[must_use]
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+
     /// Gives the attempt, counted from 1.
     #[must_use]
     pub const fn attempt(&self) -> u32 {

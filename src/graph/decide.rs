@@ -49,23 +49,18 @@ impl Run {
                 _ if edge.moot => (true, EdgeReason::NothingEnabled),
                 _ if edge.otherwise => (!sibling_taken, EdgeReason::Else { sibling_taken }),
                 None => (true, EdgeReason::Unconditional),
-                Some(guard) => match self.evaluate(guard) {
-                    Ok(Decision { holds, values }) => {
-                        let expression = Arc::clone(guard.condition.expression());
-                        (holds, EdgeReason::Condition { expression, values })
-                    }
-                    Err(error) => {
-                        let (from, to) = (&plan.stages()[stage].id, &plan.stages()[edge.to].id);
-                        let error = format!("the edge from `{from}` to `{to}`: {error}");
-                        self.end(Over::Failed { stage, error });
-                        return Vec::new();
-                    }
-                },
+                Some(guard) => self.decide_by_condition(guard),
             };
             sibling_taken |= taken;
+            let (from, to) = (&plan.stages()[stage].id, &plan.stages()[edge.to].id);
+            let failed = if let EdgeReason::ConditionFailed { error, .. } = &because {
+                Some(format!("the edge from `{from}` to `{to}`: {error}"))
+            } else {
+                None
+            };
             let decision = EdgeDecision {
-                from: Arc::clone(&plan.stages()[stage].id),
-                to: Arc::clone(&plan.stages()[edge.to].id),
+                from: Arc::clone(from),
+                to: Arc::clone(to),
                 taken,
                 outcome: status,
                 because,
@@ -74,9 +69,28 @@ impl Run {
                 self.untaken[number] = Some(Box::new(decision.clone()));
             }
             self.queue.push_back(Event::EdgeDecided { decision });
+            if let Some(error) = failed {
+                self.end(Over::Failed { stage, error });
+                return Vec::new();
+            }
             decided.push((number, taken));
         }
         decided
+    }
+
+    fn decide_by_condition(&self, guard: &Guard) -> (bool, EdgeReason) {
+        let expression = Arc::clone(guard.condition.expression());
+        match self.evaluate(guard) {
+            Ok(Decision { holds, values }) => (holds, EdgeReason::Condition { expression, values }),
+            Err(failed) => {
+                let reason = EdgeReason::ConditionFailed {
+                    expression,
+                    error: failed.to_string(),
+                    values: failed.values,
+                };
+                (false, reason)
+            }
+        }
     }
 
     /// Brings decided edges to the stages they enter, and goes on along dead paths and skipped stages.
@@ -121,7 +135,9 @@ impl Run {
             self.make_ready(stage);
             return Vec::new();
         };
-        match self.evaluate(guard) {
+        let decided = self.evaluate(guard);
+        self.tell_condition(stage, guard, &decided);
+        match decided {
             Ok(Decision { holds: true, .. }) => {
                 self.make_ready(stage);
                 Vec::new()
@@ -147,6 +163,24 @@ impl Run {
                 Vec::new()
             }
         }
+    }
+
+    fn tell_condition(
+        &mut self,
+        stage: usize,
+        guard: &Guard,
+        decided: &Result<Decision, EvaluationError>,
+    ) {
+        let (holds, values) = match decided {
+            Ok(decision) => (Some(decision.holds), &decision.values),
+            Err(error) => (None, &error.values),
+        };
+        self.queue.push_back(Event::ConditionEvaluated {
+            stage: self.plan.stages()[stage].id.to_string(),
+            expression: guard.condition.expression().to_owned(),
+            values: values.clone(),
+            holds,
+        });
     }
 
     fn evaluate(&self, guard: &Guard) -> Result<Decision, EvaluationError> {
@@ -190,7 +224,8 @@ impl Run {
 
     /// Takes over what earlier executions recorded, and activates the rest.
     ///
-    /// A stage is kept if it ended and everything before it is kept. What failed is kept if an edge took its failure.
+    /// A stage is kept if it ended and everything before it is kept. What failed is kept if an edge took its failure. What was
+    /// taken over from another run is kept even where something before it runs again: so a stage can be repeated alone.
     pub(super) fn resume(&mut self, recorded: Vec<RecordedStage>) {
         let mut recorded: HashMap<usize, RecordedStage> = recorded
             .into_iter()
@@ -206,7 +241,7 @@ impl Run {
             let record = recorded.remove(&number);
             kept.push(
                 record
-                    .filter(|record| whole && ended(record))
+                    .filter(|record| (whole || record.reused) && record.has_ended())
                     .map(|record| self.restore(number, record)),
             );
         }
@@ -233,20 +268,9 @@ impl Run {
         record.output = recorded.output;
         record.attempts = recorded.attempts;
         record.seconds = recorded.seconds;
-        recorded.decisions
-    }
-}
-
-fn ended(record: &RecordedStage) -> bool {
-    match record.status {
-        StageStatus::Succeeded => record.output.is_some(),
-        StageStatus::Skipped | StageStatus::NotTaken => true,
-        StageStatus::Failed | StageStatus::TimedOut => {
-            record.decisions.iter().any(|decision| decision.taken)
-        }
-        StageStatus::Pending
-        | StageStatus::Running
-        | StageStatus::Waiting
-        | StageStatus::Cancelled => false,
+        // A condition that could not be evaluated decided nothing.
+        let decides =
+            |edge: &EdgeDecision| !matches!(edge.because, EdgeReason::ConditionFailed { .. });
+        recorded.decisions.into_iter().filter(decides).collect()
     }
 }

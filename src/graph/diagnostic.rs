@@ -18,10 +18,16 @@ const KEPT: usize = 100;
 const COMPARED: usize = 1_000;
 
 /// Codes of files that cannot be read at all.
-const UNREADABLE: [&str; 3] = ["toml", "not-utf-8", "too-large"];
+const UNREADABLE: [&str; 4] = ["unreadable", "toml", "not-utf-8", "too-large"];
+
+/// The code of what stands for findings that are only counted.
+const MORE: &str = "more-findings";
 
 /// Characters of a name that a message shows.
 const SHOWN: usize = 80;
+
+/// Characters of a path that a finding has.
+const PATH_SHOWN: usize = 1_024;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -131,8 +137,7 @@ impl Diagnostics {
         message: String,
         help: Option<String>,
     ) {
-        if self.found.len() >= KEPT {
-            self.left_out += 1;
+        if self.found.len() >= KEPT && !self.make_room(severity) {
             return;
         }
         let Place {
@@ -160,10 +165,48 @@ impl Diagnostics {
         }
     }
 
+    /// Counts one more that is left out: a warning that makes room for an error, or the new one. Says whether there is room.
+    fn make_room(&mut self, severity: Severity) -> bool {
+        self.left_out += 1;
+        let is_warning = |d: &Diagnostic| d.severity == Severity::Warning;
+        match self.found.iter().rposition(is_warning) {
+            Some(warning) if severity == Severity::Error => {
+                self.found.remove(warning);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Makes every warning an error.
+    pub fn harden(&mut self) {
+        for diagnostic in &mut self.found {
+            diagnostic.severity = Severity::Error;
+        }
+    }
+
+    /// Says whether a file cannot be read at all: it is no UTF-8, no TOML, or too large.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.found.iter().any(|d| UNREADABLE.contains(&d.code))
+    }
+
     /// Says whether there is an error among them.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// Counts the findings that are left out.
+    #[must_use]
+    pub const fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// Counts the errors or the warnings that are kept.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        self.found.iter().filter(|d| d.severity == severity).count()
     }
 
     /// Says whether there is nothing to report.
@@ -236,10 +279,28 @@ impl Diagnostics {
         renderer.render(&[group])
     }
 
+    /// Gives the findings in the order of the file, and at the end how many more there are, if any were left out.
+    #[must_use]
+    pub fn all(&self) -> Vec<Diagnostic> {
+        let mut all: Vec<Diagnostic> = self.list().into_iter().cloned().collect();
+        if self.left_out > 0 {
+            let mut more = Self::new(self.sources.path(), "".into());
+            let severity = if self.has_errors() {
+                Severity::Error
+            } else {
+                Severity::Warning
+            };
+            let message = format!("and {} more", self.left_out);
+            more.add(severity, MORE, 0..0, message, None);
+            all.append(&mut more.found);
+        }
+        all
+    }
+
     /// Gives the findings as a JSON array.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::to_value(self.list()).unwrap_or_default()
+        serde_json::to_value(self.all()).unwrap_or_default()
     }
 
     /// Turns the findings into the error that crosses the module's edge; its message is the drawing without colour.
@@ -248,8 +309,7 @@ impl Diagnostics {
         let count = self.found.len() + self.left_out;
         let things = if count == 1 { "finding" } else { "findings" };
         let drawn = self.render(false);
-        let unreadable = |d: &Diagnostic| UNREADABLE.contains(&d.code);
-        let kind = if self.found.iter().any(unreadable) {
+        let kind = if self.is_unreadable() {
             ErrorKind::Configuration
         } else {
             ErrorKind::Invalid
@@ -284,19 +344,28 @@ impl Diagnostics {
 
 /// Gives a name as it may stand in a message: short, and without control characters.
 pub(super) fn shown(name: &str) -> String {
+    printable(name, SHOWN)
+}
+
+/// Gives a path as it may stand before a message: programs open it, so that only what is absurd is cut.
+pub(super) fn shown_path(path: &str) -> String {
+    printable(path, PATH_SHOWN)
+}
+
+fn printable(name: &str, most: usize) -> String {
     let mut text: String = name
         .chars()
-        .take(SHOWN)
+        .take(most)
         .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
         .collect();
-    if name.chars().nth(SHOWN).is_some() {
+    if name.chars().nth(most).is_some() {
         text.push('…');
     }
     text
 }
 
 /// Gives `did you mean …` where one of the candidates is near.
-pub(super) fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
@@ -336,6 +405,23 @@ mod tests {
         let drawn = found.render(false);
         assert!(drawn.contains("g.toml:2:"), "{drawn}");
         assert!(drawn.contains("help: say one"), "{drawn}");
+    }
+
+    #[test]
+    fn an_error_is_never_left_out_for_warnings() {
+        let mut found = Diagnostics::new("g.toml", " ".repeat(300).into());
+        for at in 0..KEPT + 20 {
+            found.warning("odd", at..at, "odd", None);
+        }
+        found.error("wrong", 200..201, "wrong", None);
+        assert!(found.has_errors());
+        assert_eq!(found.list().len(), KEPT);
+        let all = found.all();
+        assert_eq!(all[KEPT - 1].code, "wrong");
+        assert_eq!(
+            (all[KEPT].code, all[KEPT].message.as_str()),
+            (MORE, "and 21 more")
+        );
     }
 
     #[test]

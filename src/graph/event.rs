@@ -132,6 +132,30 @@ pub enum Reason {
     },
     /// Its output was recorded by an earlier execution of the run.
     Recorded,
+    /// It ran in another run, of which this one is a retry, and its output was taken over.
+    Reused {
+        /// The run in which it ran.
+        run_id: Uuid,
+    },
+}
+
+impl Reason {
+    /// Gives the code, as events and documents have it.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Ran => "ran",
+            Self::ConditionFalse { .. } => "condition_false",
+            Self::Disabled { .. } => "disabled",
+            Self::ErrorSkipped { .. } => "error_skipped",
+            Self::NoEdgeTaken { .. } => "no_edge_taken",
+            Self::Error { .. } => "error",
+            Self::Parked { .. } => "parked",
+            Self::RunEnded { .. } => "run_ended",
+            Self::Recorded => "recorded",
+            Self::Reused { .. } => "reused",
+        }
+    }
 }
 
 /// Who leaves a stage out.
@@ -142,6 +166,8 @@ pub enum DisabledBy {
     Graph,
     /// The job: its `skip` names the stage, or its `only` does not.
     Job,
+    /// The retry that made the run: its `only` does not name the stage, which has nothing to take over.
+    Retry,
 }
 
 /// What sort of failure an attempt ended in.
@@ -201,6 +227,15 @@ pub enum EdgeReason {
         expression: Arc<str>,
         /// The values that the expression read, by path.
         values: BTreeMap<String, Value>,
+    },
+    /// Its condition could not be evaluated, which ends the run.
+    ConditionFailed {
+        /// The expression as the graph file has it.
+        expression: Arc<str>,
+        /// The values that the expression read, by path.
+        values: BTreeMap<String, Value>,
+        /// What went wrong.
+        error: String,
     },
     /// It leaves a disabled stage, and nothing behind it is enabled: there is nothing to decide.
     NothingEnabled,
@@ -336,6 +371,26 @@ pub enum Event {
         /// The decision.
         decision: EdgeDecision,
     },
+    /// A stage's own condition was evaluated, once its in-edges were resolved.
+    ConditionEvaluated {
+        /// The stage.
+        stage: String,
+        /// The expression as the graph file has it.
+        expression: Arc<str>,
+        /// The values that the expression read, by path.
+        values: BTreeMap<String, Value>,
+        /// What it gave; null where it could not be evaluated, and the stage fails for it.
+        holds: Option<bool>,
+    },
+    /// A stage that failed and counts as skipped left something behind. It is no output: no stage and no condition reads it.
+    EvidenceKept {
+        /// The stage.
+        stage: String,
+        /// The kind that it has the shape of.
+        kind: Kind,
+        /// What the handler could report.
+        evidence: Option<Arc<Value>>,
+    },
     /// A stage has its final status for this execution.
     StageFinished {
         /// The stage.
@@ -369,8 +424,10 @@ impl Event {
     #[must_use]
     pub fn without_output(&self) -> Self {
         let mut shown = self.clone();
-        if let Self::StageFinished { output, .. } = &mut shown {
-            *output = None;
+        if let Self::StageFinished { output: rows, .. }
+        | Self::EvidenceKept { evidence: rows, .. } = &mut shown
+        {
+            *rows = None;
         }
         shown
     }

@@ -87,6 +87,7 @@ fn over(file: GraphFile, base: GraphFile) -> GraphFile {
         defaults: policy_over(&file.defaults, &base.defaults),
         edges: file.edges.or(base.edges),
         stages,
+        tests: file.tests,
         problems: base.problems,
     }
 }
@@ -128,7 +129,7 @@ fn with_over(with: With, mut base: With) -> With {
 fn policy_over(policy: &Policy, base: &Policy) -> Policy {
     Policy {
         timeout: policy.timeout.or(base.timeout),
-        attempts: policy.attempts.or(base.attempts),
+        attempts: policy.attempts.clone().or_else(|| base.attempts.clone()),
         base: policy.base.or(base.base),
         max: policy.max.or(base.max),
         on: policy.on.or(base.on),
@@ -199,7 +200,7 @@ mod tests {
             [
                 ("over.toml", 3, "unknown-key"),
                 ("over.toml", 6, "unknown-variable"),
-                ("base.toml", 4, "bad-parameter")
+                ("base.toml", 4, "unknown-parameter")
             ]
         );
         let drawn = found.render(false);

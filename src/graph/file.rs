@@ -11,12 +11,14 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
+use super::cases::Case;
 use super::diagnostic::Diagnostics;
 use super::extends;
 use super::outcome::Outcomes;
-use super::walk::Walker;
+use super::walk::{Walker, pointer_to};
 
 pub use super::schema::schema;
+pub use super::walk::{LONGEST, is_name, parse_duration};
 
 /// Bytes that a graph file may have.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -46,6 +48,8 @@ pub struct GraphFile {
     pub edges: Option<Vec<EdgeEntry>>,
     /// Tables of stages, in the order of the file.
     pub stages: Vec<StageEntry>,
+    /// Tests, in the order of the file; those of a graph that it extends are not among them.
+    pub tests: Vec<Case>,
     pub(super) problems: Diagnostics,
 }
 
@@ -105,6 +109,17 @@ pub struct With {
     pub places: HashMap<String, Entry>,
 }
 
+impl With {
+    /// Gives where the value of each parameter stands, by the parameter's name.
+    pub(super) fn places_of_values(&self) -> HashMap<String, Range<usize>> {
+        let names = self.values.keys();
+        let place = |name: &String| self.places.get(&pointer_to("", name));
+        names
+            .filter_map(|name| Some((name.clone(), place(name)?.value.clone())))
+            .collect()
+    }
+}
+
 /// Where a key and its value stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -129,7 +144,7 @@ pub struct Policy {
     /// How long one attempt may take.
     pub timeout: Option<Duration>,
     /// Attempts, the first included.
-    pub attempts: Option<u32>,
+    pub attempts: Option<Spanned<u32>>,
     /// The delay before the second attempt; it doubles from there.
     pub base: Option<Duration>,
     /// The longest delay.

@@ -88,8 +88,8 @@ fn policy(text: &mut String, policy: &Policy) {
         line(text, "timeout", &quoted(&duration(timeout)));
     }
     let mut retry = Vec::new();
-    if let Some(attempts) = policy.attempts {
-        retry.push(format!("attempts = {attempts}"));
+    if let Some(attempts) = &policy.attempts {
+        retry.push(format!("attempts = {}", attempts.get_ref()));
     }
     for (key, value) in [("base", policy.base), ("max", policy.max)] {
         if let Some(value) = value {

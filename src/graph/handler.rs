@@ -16,6 +16,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -32,6 +33,8 @@ pub trait NodeHandler: Sized + Send + Sync + 'static {
     const SUMMARY: &'static str;
     /// Whether running it twice can be seen from outside relvec.
     const SIDE_EFFECTS: bool = false;
+    /// Whether people read what it writes, or its artifacts: a stage of the graph need not.
+    const FOR_PEOPLE: bool = false;
     /// What `with = {…}` holds; unknown keys are refused. `NoParams` where there is nothing to set.
     type Params: DeserializeOwned + JsonSchema;
     /// What it reads.
@@ -93,6 +96,8 @@ pub struct HandlerError {
     pub message: String,
     /// What the handler can report although it failed; recorded as the stage's output.
     pub evidence: Option<Value>,
+    /// How long what failed asks to wait before another attempt; the longest delay of the stage's retry is the most.
+    pub retry_after: Option<Duration>,
 }
 
 impl HandlerError {
@@ -121,6 +126,7 @@ impl HandlerError {
             kind,
             message: message.into(),
             evidence: None,
+            retry_after: None,
         }
     }
 
@@ -271,6 +277,8 @@ pub struct HandlerType {
     pub summary: &'static str,
     /// Whether running it twice can be seen from outside relvec.
     pub side_effects: bool,
+    /// Whether people read what it writes, or its artifacts.
+    pub for_people: bool,
     /// What it exchanges with other stages; `None` where a graph file declares it.
     pub interface: Option<fn() -> Interface>,
     /// The JSON Schema of its parameters.
@@ -287,6 +295,7 @@ impl HandlerType {
             name: H::NAME,
             summary: H::SUMMARY,
             side_effects: H::SIDE_EFFECTS,
+            for_people: H::FOR_PEOPLE,
             interface: Some(interface_of::<H>),
             params_schema: schema_of::<H::Params>,
             build: |params| Ok(Arc::new(Typed(H::new(read_params::<H::Params>(params)?)?))),
@@ -300,6 +309,7 @@ impl HandlerType {
             name: H::NAME,
             summary: H::SUMMARY,
             side_effects: H::SIDE_EFFECTS,
+            for_people: false,
             interface: None,
             params_schema: schema_of::<H::Params>,
             build: |params| {

@@ -122,7 +122,47 @@ async fn a_failed_stage_runs_again_when_the_run_is_resumed() {
     assert!(!resumed.told().contains(&"a started 1".to_owned()));
 }
 
-async fn cancelled(does: &str) -> (Ran, Duration) {
+/// Repeats one stage of a run that ended, and keeps all others as another run left them.
+#[tokio::test]
+async fn what_was_taken_over_is_kept_although_a_stage_before_it_runs_again() {
+    let text = graph("a b c", "edges = [{ chain = [\"a\", \"b\", \"c\"] }]");
+    let whole = run(&text, Value::Null).await;
+    let mut again = input(Value::Null);
+    again.recorded = whole.recorded();
+    again.recorded.retain(|stage| stage.id != "b");
+    let mut alone = again.clone();
+    for stage in &mut alone.recorded {
+        stage.reused = true;
+    }
+    let started = |ran: &Ran| {
+        let told = ran.told().into_iter();
+        told.filter(|told| told.contains("started 1"))
+            .collect::<Vec<_>>()
+    };
+    let ran = finish(Run::start(plan(&text), again)).await;
+    assert_eq!(started(&ran), ["b started 1", "c started 1"]);
+    let ran = finish(Run::start(plan(&text), alone)).await;
+    assert_eq!(started(&ran), ["b started 1"]);
+    assert_eq!(ran.summary(), whole.summary());
+}
+
+/// What an execution that was killed recorded of a condition that fails must not count as an edge that is not taken.
+#[tokio::test]
+async fn a_condition_that_failed_is_evaluated_again() {
+    let text = graph(
+        "a b",
+        r#"edges = [{ from = "a", to = "b", when = "1 / job.n > 0" }]"#,
+    );
+    let failed = run(&text, json!({"n": 0})).await;
+    assert_eq!(failed.summary(), "failed: a succeeded, b cancelled");
+    let mut again = input(json!({"n": 1}));
+    again.recorded = failed.recorded();
+    let ran = finish(Run::start(plan(&text), again)).await;
+    assert_eq!(ran.summary(), "succeeded: a succeeded, b succeeded");
+    assert!(!ran.told().contains(&"a started 1".to_owned()));
+}
+
+pub(super) async fn cancelled(does: &str) -> (Ran, Duration) {
     let rest = format!(
         "edges = [{{ chain = [\"a\", \"b\"] }}]\n[stages.a]\nhandler = \"step\"\ntimeout = \"1h\"\nwith = {does}"
     );

@@ -18,11 +18,11 @@ use super::condition::Condition;
 use super::diagnostic::Diagnostics;
 use super::event::DisabledBy;
 use super::file::{GraphFile, RetryOn};
-use super::handler::{Catalog, ErasedHandler, HandlerType, OutputSchema};
+use super::handler::{Catalog, ErasedHandler, HandlerType, Interface, OutputSchema};
 use super::outcome::Outcomes;
 use super::output::Kind;
 use super::resolve::Built;
-use super::{order, references, resolve};
+use super::{order, references, rehearsal, resolve};
 
 /// How many stages run at the same time where the graph does not say.
 const CONCURRENCY: usize = 4;
@@ -73,6 +73,14 @@ pub struct Stage {
     /// Its out-edges, as indices of [`Plan::edges`], the `else` edge last.
     pub outs: Vec<usize>,
     pub(super) built: Arc<dyn ErasedHandler>,
+}
+
+impl Stage {
+    /// Gives what it exchanges with other stages.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        self.built.interface()
+    }
 }
 
 impl fmt::Debug for Stage {
@@ -203,6 +211,7 @@ impl Plan {
         let catalog = catalog.into();
         let mut found = file.problems().clone();
         let draft = resolve::resolve(file, catalog.handlers, selection, &mut found);
+        rehearsal::check(file, &draft, catalog, &mut found);
         let ends = draft.edges.iter().map(|edge| (edge.from, edge.to));
         let order = match order::topological(draft.stages.len(), ends) {
             Ok(order) => order,
@@ -234,6 +243,19 @@ impl Plan {
         catalog: impl Into<Catalog>,
     ) -> Result<Self, Diagnostics> {
         Self::build(&GraphFile::parse(path, bytes)?, catalog)
+    }
+
+    /// Gives the plan with other handlers in the places of its own, each of which has one attempt.
+    #[must_use]
+    pub fn with_handlers(
+        mut self,
+        mut handler: impl FnMut(&Stage) -> Arc<dyn ErasedHandler>,
+    ) -> Self {
+        for stage in &mut self.stages {
+            stage.built = handler(stage);
+            stage.retry.attempts = 1;
+        }
+        self
     }
 
     /// Renumbers a proved draft into its order.
@@ -320,6 +342,15 @@ impl Plan {
     #[must_use]
     pub fn find(&self, id: &str) -> Option<usize> {
         self.index.get(id).copied()
+    }
+
+    /// Gives the edge between two stages, if there is one.
+    #[must_use]
+    pub fn edge(&self, from: &str, to: &str) -> Option<&Edge> {
+        let (from, to) = (self.find(from)?, self.find(to)?);
+        let mut outs = self.stages[from].outs.iter();
+        let number = *outs.find(|&&edge| self.edges[edge].to == to)?;
+        Some(&self.edges[number])
     }
 
     /// Gives what is likely not meant.

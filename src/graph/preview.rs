@@ -1,8 +1,10 @@
 //! What a run would do with an input, as far as that is certain before it starts.
 //!
-//! A condition that reads only the input is evaluated now. Everything else is decided at run time, except what follows whatever
-//! it gives: an edge from a stage that is certain to run, to one that it always leads to.
+//! A condition is evaluated now where the input, and the statuses that stages will have for certain, are enough for its result.
+//! Everything else is decided at run time, except what follows whatever it gives: an edge from a stage that is certain to run, to
+//! one that it always leads to.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -10,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::condition::{Decision, Found, follow};
-use super::event::DisabledBy;
+use super::event::{DisabledBy, StageStatus};
 use super::outcome::{Outcome, Outcomes};
 use super::plan::{Edge, Guard, Plan, Reference};
 
@@ -55,14 +57,17 @@ pub fn preview(plan: &Plan, input: &Value) -> Vec<Preview> {
     let mut taken = vec![Taken::Maybe; plan.edges().len()];
     let mut previews: Vec<Preview> = Vec::with_capacity(plan.stages().len());
     for place in 0..plan.stages().len() {
-        let preview = stage(plan, place, &taken, input);
-        edges(plan, place, preview.forecast, &mut taken, input);
+        let known = Known::new(plan, &previews, input);
+        let preview = stage(plan, place, &taken, &known);
+        let forecast = preview.forecast;
         previews.push(preview);
+        let known = Known::new(plan, &previews, input);
+        edges(plan, place, forecast, &mut taken, &known);
     }
     previews
 }
 
-fn stage(plan: &Plan, place: usize, taken: &[Taken], input: &Value) -> Preview {
+fn stage(plan: &Plan, place: usize, taken: &[Taken], known: &Known<'_>) -> Preview {
     let stage = &plan.stages()[place];
     let id = |edge: &Edge| &plan.stages()[edge.from].id;
     let told = |forecast, reason: String, values| Preview {
@@ -83,16 +88,12 @@ fn stage(plan: &Plan, place: usize, taken: &[Taken], input: &Value) -> Preview {
         let reason = format!("no edge leads here: not from {}", from.join(", "));
         return told(Forecast::NotTaken, reason, none);
     }
-    let own = stage.when.as_ref().map(|when| (when, now(when, input)));
+    let own = stage.when.as_ref().map(|when| (when, known.now(when)));
     let certain = stage.ins.is_empty() || ins().any(|(_, taken)| taken == Taken::Yes);
     if !certain {
         let open: Vec<_> = ins()
             .filter(|(_, taken)| *taken == Taken::Maybe)
-            .map(|(edge, _)| match &edge.when {
-                Some(when) => format!("`{}`, when {}", id(edge), when.condition.expression()),
-                None if edge.otherwise => format!("`{}`, else", id(edge)),
-                None => format!("`{}`", id(edge)),
-            })
+            .map(|(edge, _)| leads(plan, edge))
             .collect();
         let reason = format!("it depends on {}", open.join("; and on "));
         return told(Forecast::DecidedAtRunTime, reason, none);
@@ -105,11 +106,9 @@ fn stage(plan: &Plan, place: usize, taken: &[Taken], input: &Value) -> Preview {
             told(Forecast::Runs, "nothing comes before it".to_owned(), none)
         }
         None => {
-            let from = ins().find(|(_, taken)| *taken == Taken::Yes);
-            let from = from
-                .map(|(edge, _)| id(edge).to_string())
-                .unwrap_or_default();
-            told(Forecast::Runs, format!("after `{from}`"), none)
+            let taken = ins().find(|(_, taken)| *taken == Taken::Yes);
+            let from = taken.map_or_else(String::new, |(edge, _)| leads(plan, edge));
+            told(Forecast::Runs, format!("after {from}"), none)
         }
         Some((when, Now::Known(decision))) => {
             let expression = when.condition.expression();
@@ -132,14 +131,25 @@ fn stage(plan: &Plan, place: usize, taken: &[Taken], input: &Value) -> Preview {
     }
 }
 
+/// Names what an edge leaves, and what decides it.
+fn leads(plan: &Plan, edge: &Edge) -> String {
+    let from = &plan.stages()[edge.from].id;
+    match &edge.when {
+        Some(when) => format!("`{from}`, when {}", when.condition.expression()),
+        None if edge.otherwise => format!("`{from}`, else"),
+        None => format!("`{from}`"),
+    }
+}
+
 const fn left_out(by: DisabledBy) -> &'static str {
     match by {
         DisabledBy::Graph => "the graph has it disabled",
         DisabledBy::Job => "the job leaves it out",
+        DisabledBy::Retry => "the retry leaves it out",
     }
 }
 
-fn edges(plan: &Plan, place: usize, forecast: Forecast, taken: &mut [Taken], input: &Value) {
+fn edges(plan: &Plan, place: usize, forecast: Forecast, taken: &mut [Taken], known: &Known<'_>) {
     let outcomes = match forecast {
         Forecast::Skipped => Outcomes::SUCCEEDED,
         Forecast::Runs | Forecast::DecidedAtRunTime | Forecast::NotTaken => {
@@ -163,7 +173,7 @@ fn edges(plan: &Plan, place: usize, forecast: Forecast, taken: &mut [Taken], inp
                 Taken::Maybe => Taken::Maybe,
             },
             None => Taken::Yes,
-            Some(guard) => match now(guard, input) {
+            Some(guard) => match known.now(guard) {
                 Now::Known(Decision { holds: true, .. }) => Taken::Yes,
                 Now::Known(Decision { holds: false, .. }) => Taken::No,
                 Now::AtRunTime | Now::Fails(_) => Taken::Maybe,
@@ -189,22 +199,90 @@ enum Now {
     Fails(String),
 }
 
-fn now(guard: &Guard, input: &Value) -> Now {
-    let only_input = |reference: &Reference| *reference == Reference::Input;
-    if !guard.references.iter().all(only_input) {
-        return Now::AtRunTime;
+/// What is known before the run: the input, and what will become of stages.
+struct Known<'a> {
+    plan: &'a Plan,
+    stages: &'a [Preview],
+    input: &'a Value,
+}
+
+impl<'a> Known<'a> {
+    const fn new(plan: &'a Plan, stages: &'a [Preview], input: &'a Value) -> Self {
+        Self {
+            plan,
+            stages,
+            input,
+        }
     }
-    let lookup = |_: usize, path: &[String]| -> Found<'_> { follow(input, path, 1) };
-    match guard.condition.evaluate(lookup) {
-        Ok(decision) => Now::Known(decision),
-        Err(error) => Now::Fails(format!("the run would fail here: {error}")),
+
+    /// Gives the status that a stage will have for certain, as long as the run does not fail.
+    fn status(&self, stage: usize) -> Option<StageStatus> {
+        match self.stages.get(stage)?.forecast {
+            Forecast::Skipped => Some(StageStatus::Skipped),
+            Forecast::NotTaken => Some(StageStatus::NotTaken),
+            Forecast::Runs => {
+                let can_fail = self.plan.possible_outcomes(stage) != Outcomes::SUCCEEDED
+                    || self.plan.stages()[stage].skips_errors;
+                (!can_fail).then_some(StageStatus::Succeeded)
+            }
+            Forecast::DecidedAtRunTime => None,
+        }
+    }
+
+    fn is_known(&self, reference: Reference) -> bool {
+        match reference {
+            Reference::Input => true,
+            Reference::Status(stage) => self.status(stage).is_some(),
+            Reference::Output(_) | Reference::Kind(_) | Reference::OpenQuestions => false,
+        }
+    }
+
+    /// Evaluates a condition with what is known. `true || x` is true whatever `x` is, so that a result holds although something
+    /// in it is not known; but `has(x)` would take for absent what is not known.
+    fn now(&self, guard: &Guard) -> Now {
+        let expression = guard.condition.expression();
+        let all = guard
+            .references
+            .iter()
+            .all(|&reference| self.is_known(reference));
+        if !all && expression.contains("has") {
+            return Now::AtRunTime;
+        }
+        let nothing = || Found {
+            depth: 0,
+            value: Cow::Owned(Value::Null),
+        };
+        let lookup = |index: usize, path: &[String]| match guard.references.get(index) {
+            Some(Reference::Input) => follow(self.input, path, 1),
+            Some(&Reference::Status(stage)) => {
+                self.status(stage).map_or_else(nothing, |status| Found {
+                    depth: path.len(),
+                    value: Cow::Owned(Value::from(status.name())),
+                })
+            }
+            Some(Reference::Output(_) | Reference::Kind(_) | Reference::OpenQuestions) | None => {
+                nothing()
+            }
+        };
+        match guard.condition.evaluate(lookup) {
+            Ok(mut decision) => {
+                let paths = guard.condition.paths().iter().zip(&guard.references);
+                for (path, &reference) in paths {
+                    if !self.is_known(reference) {
+                        decision.values.remove(&path.text());
+                    }
+                }
+                Now::Known(decision)
+            }
+            Err(error) if all => Now::Fails(format!("the run would fail here: {error}")),
+            Err(_) => Now::AtRunTime,
+        }
     }
 }
 
 /// Says whether a status that a run came to agrees with what was told before it.
 #[must_use]
-pub fn agrees(forecast: Forecast, status: super::event::StageStatus) -> bool {
-    use super::event::StageStatus;
+pub fn agrees(forecast: Forecast, status: StageStatus) -> bool {
     match forecast {
         Forecast::DecidedAtRunTime => true,
         Forecast::Skipped => status == StageStatus::Skipped,

@@ -9,9 +9,11 @@ use super::certain::{Link, Shape};
 use super::condition::{Condition, Path};
 use super::diagnostic::{Diagnostics, did_you_mean, shown};
 use super::handler::{Catalog, HandlerType};
+use super::lint::Lint;
 use super::output::{Kind, Read};
 use super::plan::{Reference, Source, StageInput};
-use super::resolve::{Draft, inside};
+use super::resolve::Draft;
+use super::typed::{Guarded, Owner, Place, Typing};
 
 /// The variable that holds stages in conditions.
 pub(super) const STAGES: &str = "stages";
@@ -61,30 +63,44 @@ pub(super) fn resolve(
         moot: readers.moot(),
         ..Resolved::default()
     };
-    readers.conditions(&mut resolved);
+    readers.conditions(&resolved.moot);
     readers.upstream();
     // A stage without a handler writes we do not know what: what is missing then is no defect of its readers.
     if draft.stages.iter().all(|stage| stage.handler.is_some()) {
         readers.inputs(&mut resolved);
         readers.certain();
     }
+    readers.declared();
+    let input = readers.input.as_ref();
+    let typing = Typing::new(draft, &readers.shape, catalog, input, &readers.guarded);
+    typing.report(&readers.guarded, readers.found);
+    if !readers.found.has_errors() {
+        let lint = Lint {
+            draft,
+            shape: &readers.shape,
+            typing: &typing,
+            conditions: &readers.guarded,
+            inputs: &resolved.inputs,
+        };
+        lint.warn(readers.found);
+    }
+    for guarded in readers.guarded {
+        let references = guarded.references.into_iter().flatten().collect();
+        match guarded.of {
+            Owner::Stage(stage) => resolved.stage_references.insert(stage, references),
+            Owner::Edge(edge) => resolved.edge_references.insert(edge, references),
+        };
+    }
     resolved
 }
 
-/// A condition reads a stage: it has to be upstream of `at`.
+/// A condition reads a stage: it has to be upstream of it.
 struct StageRead {
     stage: usize,
-    at: Place,
+    /// The condition, and its path.
+    guarded: usize,
+    path: usize,
     span: Range<usize>,
-}
-
-/// Where a condition stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// On a stage: what is before it can be read.
-    Stage(usize),
-    /// On an edge that leaves a stage: the stage itself can be read too.
-    After(usize),
 }
 
 /// A required input with its one writer.
@@ -103,8 +119,10 @@ struct Readers<'a> {
     /// Every kind that a handler of the catalogue or a stage of the graph writes.
     kinds: BTreeSet<Kind>,
     writers: HashMap<Kind, Vec<Writers>>,
+    guarded: Vec<Guarded<'a>>,
     stage_reads: Vec<StageRead>,
     needed: Vec<Needed>,
+    told: BTreeSet<Kind>,
     found: &'a mut Diagnostics,
 }
 
@@ -162,8 +180,10 @@ impl<'a> Readers<'a> {
                 .collect(),
             writes,
             writers: HashMap::new(),
+            guarded: Vec::new(),
             stage_reads: Vec::new(),
             needed: Vec::new(),
+            told: BTreeSet::new(),
             found,
         }
     }
@@ -187,36 +207,46 @@ impl<'a> Readers<'a> {
         moot
     }
 
-    fn conditions(&mut self, resolved: &mut Resolved) {
+    fn conditions(&mut self, moot: &HashSet<usize>) {
         let draft = self.draft;
         for (number, stage) in draft.stages.iter().enumerate() {
             if let Some(when) = &stage.when {
-                let references = self.references(when, Place::Stage(number));
-                resolved.stage_references.insert(number, references);
+                self.condition(when, Owner::Stage(number), Place::Stage(number));
             }
         }
         for (number, edge) in draft.edges.iter().enumerate() {
-            let moot = resolved.moot.contains(&number);
-            if let (Some(when), false) = (&edge.when, moot) {
-                let references = self.references(when, Place::After(edge.from));
-                resolved.edge_references.insert(number, references);
+            let (from, on) = (edge.from, edge.on);
+            if let (Some(when), false) = (&edge.when, moot.contains(&number)) {
+                self.condition(when, Owner::Edge(number), Place::After { from, on });
             }
         }
     }
 
-    fn references(&mut self, when: &Spanned<Condition>, at: Place) -> Vec<Reference> {
+    fn condition(&mut self, when: &'a Spanned<Condition>, of: Owner, at: Place) {
         let condition = when.get_ref();
-        let mut references = Vec::with_capacity(condition.paths().len());
-        for path in condition.paths() {
-            let span = inside(
-                self.found.text(),
-                &when.span(),
-                condition.expression(),
-                &path.span,
-            );
-            references.extend(self.reference(path, at, span));
+        let paths = condition.paths();
+        let mut guarded = Guarded {
+            condition,
+            span: when.span(),
+            of,
+            at,
+            references: Vec::with_capacity(paths.len()),
+            certain: vec![false; paths.len()],
+        };
+        for (number, path) in paths.iter().enumerate() {
+            let span = guarded.place(&path.span, self.found.text());
+            let reference = self.reference(path, at, span.clone());
+            if let Some(Reference::Status(stage) | Reference::Output(stage)) = reference {
+                self.stage_reads.push(StageRead {
+                    stage,
+                    guarded: self.guarded.len(),
+                    path: number,
+                    span,
+                });
+            }
+            guarded.references.push(reference);
         }
-        references
+        self.guarded.push(guarded);
     }
 
     fn reference(&mut self, path: &Path, at: Place, span: Range<usize>) -> Option<Reference> {
@@ -236,12 +266,12 @@ impl<'a> Readers<'a> {
         }
         match variable {
             OPEN_QUESTIONS => Some(Reference::OpenQuestions),
-            STAGES => self.stage_reference(path, at, span),
+            STAGES => self.stage_reference(path, span),
             _ => self.kind_reference(variable, at, span),
         }
     }
 
-    fn stage_reference(&mut self, path: &Path, at: Place, span: Range<usize>) -> Option<Reference> {
+    fn stage_reference(&mut self, path: &Path, span: Range<usize>) -> Option<Reference> {
         let Some(id) = path.segments.get(1) else {
             self.found.error(
                 "bad-reference",
@@ -290,7 +320,6 @@ impl<'a> Readers<'a> {
                 return None;
             }
         };
-        self.stage_reads.push(StageRead { stage, at, span });
         Some(reference)
     }
 
@@ -339,7 +368,7 @@ impl<'a> Readers<'a> {
         let writers = &self.writers[kind];
         match at {
             Place::Stage(stage) => writers[stage],
-            Place::After(stage) => writers[stage].and(self.own_writer(kind, stage)),
+            Place::After { from, .. } => writers[from].and(self.own_writer(kind, from)),
         }
     }
 
@@ -402,12 +431,15 @@ impl<'a> Readers<'a> {
         for chunk in chunks_by(&reads, |read| read.stage) {
             let (tracked, reads) = chunk;
             let upstream = self.shape.upstream(&tracked);
+            let certain = self.shape.certain(&tracked);
             for read in reads {
                 let bit = bit_of(&tracked, read.stage);
-                let (reader, itself) = match read.at {
+                let guarded = &mut self.guarded[read.guarded];
+                let (reader, itself) = match guarded.at {
                     Place::Stage(stage) => (stage, false),
-                    Place::After(stage) => (stage, stage == read.stage),
+                    Place::After { from, .. } => (from, from == read.stage),
                 };
+                guarded.certain[read.path] = certain[reader] & bit != 0;
                 if !itself && upstream[reader] & bit == 0 {
                     self.found.error(
                         "not-upstream",
@@ -420,6 +452,35 @@ impl<'a> Readers<'a> {
                     );
                 }
             }
+        }
+    }
+
+    /// A kind that a graph file declares has no other meaning.
+    fn declared(&mut self) {
+        for stage in &self.draft.stages {
+            let built = stage.handler.as_ref();
+            let Some(built) = built.filter(|built| built.of.interface.is_none()) else {
+                continue;
+            };
+            let kind = &built.interface.writes;
+            let mut handlers = self.catalog.handlers.iter();
+            let owner = match handlers.find(|handler| handler.writes().as_ref() == Some(kind)) {
+                Some(handler) => format!("what `{}` writes", handler.name),
+                None if self.input.as_ref() == Some(kind) => "the graph's input".to_owned(),
+                None if [STAGES, OPEN_QUESTIONS].contains(&kind.as_str()) => {
+                    "a variable of conditions".to_owned()
+                }
+                None => continue,
+            };
+            self.found.error(
+                "taken-kind",
+                stage.kind_span(),
+                format!(
+                    "`{}` declares the kind `{kind}`, which is {owner}",
+                    stage.id.get_ref()
+                ),
+                Some("choose another name for the kind".to_owned()),
+            );
         }
     }
 
@@ -442,7 +503,7 @@ impl<'a> Readers<'a> {
         let span = self.draft.stages[stage].id.span();
         let source = match self.writers_of(&kind, Place::Stage(stage)) {
             Writers::One(source) => Some(source),
-            Writers::None if required => {
+            Writers::None if required && !self.is_told(&kind) => {
                 let message = format!(
                     "`{}` reads `{kind}`, and nothing before it writes it",
                     self.id(stage)
@@ -455,6 +516,7 @@ impl<'a> Readers<'a> {
                 self.found.error("not-written", span, message, help);
                 return None;
             }
+            Writers::None if required => return None,
             Writers::None => None,
             Writers::Two(a, b) => {
                 let who = format!("`{}`", self.id(stage));
@@ -474,6 +536,13 @@ impl<'a> Readers<'a> {
             required,
             source,
         })
+    }
+
+    /// Says whether it was told before that the whole graph has nobody who writes a kind.
+    fn is_told(&mut self, kind: &Kind) -> bool {
+        let nobody = self.input.as_ref() != Some(kind)
+            && !self.writes.iter().flatten().any(|written| written == kind);
+        nobody && !self.told.insert(kind.clone())
     }
 
     fn certain(&mut self) {
@@ -516,7 +585,7 @@ fn drafted_span(draft: &Draft, stage: usize) -> Range<usize> {
     draft.stages[stage].id.span()
 }
 
-fn bit_of(tracked: &[usize], stage: usize) -> u64 {
+pub(super) fn bit_of(tracked: &[usize], stage: usize) -> u64 {
     tracked
         .iter()
         .position(|&tracked| tracked == stage)
@@ -524,7 +593,7 @@ fn bit_of(tracked: &[usize], stage: usize) -> u64 {
 }
 
 /// Cuts a list that is sorted by a stage into pieces about 64 stages at most, each with these stages.
-fn chunks_by<T>(list: &[T], stage: impl Fn(&T) -> usize) -> Vec<(Vec<usize>, &[T])> {
+pub(super) fn chunks_by<T>(list: &[T], stage: impl Fn(&T) -> usize) -> Vec<(Vec<usize>, &[T])> {
     let mut chunks = Vec::new();
     let mut start = 0;
     let mut tracked: Vec<usize> = Vec::new();

@@ -14,8 +14,9 @@ use super::event::DisabledBy;
 use super::file::{EdgeEntry, GraphFile, OnError, Policy, RetryOn, SingleEdge, StageEntry, With};
 use super::handler::{ErasedHandler, HandlerType, Interface};
 use super::outcome::Outcomes;
+use super::params;
 use super::plan::{Retry, Selection};
-use super::walk::{NAME_HELP, is_name};
+use super::walk::{NAME_HELP, is_name, pointer_to};
 
 /// How long an attempt may take where the graph does not say.
 const TIMEOUT: Duration = Duration::from_mins(5);
@@ -41,12 +42,30 @@ pub(super) struct DraftStage {
     pub id: Spanned<String>,
     pub handler: Option<Built>,
     pub with: Value,
+    /// Where each parameter stands, by its name.
+    pub places: HashMap<String, Range<usize>>,
     pub has_when: bool,
     pub when: Option<Spanned<Condition>>,
     pub disabled: Option<DisabledBy>,
     pub skips_errors: bool,
     pub timeout: Duration,
     pub retry: Retry,
+    /// Where its own table asks for several attempts of what has side effects.
+    pub retried: Option<Range<usize>>,
+}
+
+impl DraftStage {
+    /// Gives where a stage declares the kind that it writes: at the parameter that has its name as its value.
+    pub(super) fn kind_span(&self) -> Range<usize> {
+        let kind = self
+            .handler
+            .as_ref()
+            .map(|built| built.interface.writes.as_str());
+        let with = self.with.as_object().into_iter().flatten();
+        let named = with.filter(|(_, value)| kind.is_some() && value.as_str() == kind);
+        let mut places = named.filter_map(|(name, _)| self.places.get(name));
+        places.next().cloned().unwrap_or_else(|| self.id.span())
+    }
 }
 
 /// A handler with its parameters.
@@ -117,6 +136,7 @@ pub(super) fn resolve(
         pairs: HashSet::new(),
         otherwise: HashSet::new(),
         selection,
+        params: HashMap::new(),
         found,
     };
     resolver.edges();
@@ -134,6 +154,8 @@ struct Resolver<'a> {
     pairs: HashSet<(usize, usize)>,
     otherwise: HashSet<usize>,
     selection: &'a Selection,
+    /// The schemas of parameters, each made once.
+    params: HashMap<&'static str, Value>,
     found: &'a mut Diagnostics,
 }
 
@@ -216,11 +238,13 @@ impl Resolver<'_> {
             return Some(number);
         }
         if !is_name(name.get_ref()) {
+            let known = self.handlers.keys().chain(self.tables.keys());
+            let near = self.found.suggest(name.get_ref(), known.copied());
             self.found.error(
                 "bad-name",
                 name.span(),
                 format!("`{}` cannot be a stage id", shown(name.get_ref())),
-                Some(NAME_HELP.to_owned()),
+                near.unwrap_or_else(|| NAME_HELP.to_owned()),
             );
             return None;
         }
@@ -245,6 +269,7 @@ impl Resolver<'_> {
             id: id.clone(),
             handler: built,
             with: Value::Object(values),
+            places: with.map_or_else(HashMap::new, With::places_of_values),
             has_when: when.is_some(),
             when: self.condition(when),
             disabled: self.disabled(id.get_ref(), entry),
@@ -254,6 +279,10 @@ impl Resolver<'_> {
                 .or(self.file.defaults.timeout)
                 .unwrap_or(TIMEOUT),
             retry: retry(own, &self.file.defaults, side_effects),
+            retried: own
+                .and_then(|policy| policy.attempts.as_ref())
+                .filter(|attempts| side_effects && *attempts.get_ref() > 1)
+                .map(Spanned::span),
         }
     }
 
@@ -264,6 +293,9 @@ impl Resolver<'_> {
         with: Option<&With>,
     ) -> Option<Built> {
         let values = with.map_or_else(Map::new, |with| with.values.clone());
+        if with.is_some_and(|with| self.misfits(of, with)) {
+            return None;
+        }
         match (of.build)(Value::Object(values)) {
             Ok(handler) => Some(Built {
                 of,
@@ -271,10 +303,17 @@ impl Resolver<'_> {
                 handler,
             }),
             Err(error) => {
+                let blamed = error.key.as_ref().zip(with);
+                let pointer = |(key, _): &(&String, &With)| pointer_to("", key);
+                let place = blamed.and_then(|of| of.1.places.get(&pointer(&of)));
                 let key = error.key.as_ref().map(|key| format!("`{}`: ", shown(key)));
                 self.found.error(
                     "bad-parameter",
-                    with.map_or_else(|| id.span(), |with| with.span.clone()),
+                    match (place, with) {
+                        (Some(place), _) => place.value.clone(),
+                        (None, Some(with)) => with.span.clone(),
+                        (None, None) => id.span(),
+                    },
                     format!(
                         "`{}` refuses its parameters: {}{}",
                         id.get_ref(),
@@ -286,6 +325,31 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+
+    /// Reports the parameters that do not fit the handler's schema. Says whether there are any.
+    fn misfits(&mut self, of: HandlerType, with: &With) -> bool {
+        let schema = self.params.entry(of.name);
+        let schema = schema.or_insert_with(of.params_schema);
+        let misfits = params::misfits(&with.values, schema);
+        for misfit in &misfits {
+            let place = with.places.get(&misfit.pointer);
+            let span = place.map(|place| {
+                if misfit.is_key {
+                    &place.key
+                } else {
+                    &place.value
+                }
+            });
+            let help = misfit.help.clone();
+            self.found.error(
+                misfit.code,
+                span.unwrap_or(&with.span).clone(),
+                format!("`{}`: {}", of.name, misfit.message),
+                help.or_else(|| Some(format!("`relvec handlers {}` describes them", of.name))),
+            );
+        }
+        !misfits.is_empty()
     }
 
     fn disabled(&self, id: &str, entry: Option<&StageEntry>) -> Option<DisabledBy> {
@@ -368,7 +432,10 @@ impl Resolver<'_> {
         for entry in &file.stages {
             if alone {
                 self.mention(&entry.id);
-            } else if !self.draft.index.contains_key(entry.id.get_ref()) {
+            } else if !self.draft.index.contains_key(entry.id.get_ref())
+                // The text of a base lies behind that of the file: a stage of the base that is left out is meant.
+                && entry.id.span().start < file.text.len()
+            {
                 self.found.warning(
                     "stage-not-in-graph",
                     entry.id.span(),
@@ -410,13 +477,13 @@ fn retry(own: Option<&Policy>, defaults: &Policy, side_effects: bool) -> Retry {
     let inherited = if side_effects {
         None
     } else {
-        defaults.attempts
+        defaults.attempts.as_ref()
     };
     Retry {
         attempts: own
-            .and_then(|policy| policy.attempts)
+            .and_then(|policy| policy.attempts.as_ref())
             .or(inherited)
-            .unwrap_or(RETRY.attempts),
+            .map_or(RETRY.attempts, |attempts| *attempts.get_ref()),
         base: own
             .and_then(|policy| policy.base)
             .or(defaults.base)

@@ -49,6 +49,27 @@ pub struct RecordedStage {
     /// The files that it wrote.
     #[serde(default)]
     pub artifacts: Vec<Artifact>,
+    /// Whether it was taken over from another run: then it is kept whatever happens to what is before it.
+    #[serde(default)]
+    pub reused: bool,
+}
+
+impl RecordedStage {
+    /// Says whether there is nothing left to do for the stage. What failed has ended if an edge took its failure.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        match self.status {
+            StageStatus::Succeeded => self.output.is_some(),
+            StageStatus::Skipped | StageStatus::NotTaken => true,
+            StageStatus::Failed | StageStatus::TimedOut => {
+                self.decisions.iter().any(|decision| decision.taken)
+            }
+            StageStatus::Pending
+            | StageStatus::Running
+            | StageStatus::Waiting
+            | StageStatus::Cancelled => false,
+        }
+    }
 }
 
 /// What became of a stage.

@@ -307,6 +307,8 @@ impl Run {
             Event::QuestionAsked { question } => &question.stage,
             Event::RunStarted { .. }
             | Event::EdgeDecided { .. }
+            | Event::ConditionEvaluated { .. }
+            | Event::EvidenceKept { .. }
             | Event::StageFinished { .. }
             | Event::RunFinished { .. } => return,
         };
@@ -372,7 +374,7 @@ impl Run {
     }
 
     fn outcome_of(
-        &self,
+        &mut self,
         stage: usize,
         ending: Ending,
     ) -> (StageStatus, Reason, Option<Arc<Value>>) {
@@ -382,7 +384,15 @@ impl Run {
                 (StageStatus::Succeeded, Reason::Ran, Some(Arc::new(output)))
             }
             Ending::Failed(failure) | Ending::TimedOut(failure) if skips => {
-                let Failure { class, error, .. } = failure;
+                let Failure {
+                    class,
+                    error,
+                    evidence,
+                    ..
+                } = failure;
+                if let Some(evidence) = evidence {
+                    self.keep_evidence(stage, evidence);
+                }
                 let reason = Reason::ErrorSkipped { class, error };
                 (StageStatus::Skipped, reason, None)
             }
@@ -391,6 +401,15 @@ impl Run {
             Ending::Parked(message) => (StageStatus::Waiting, Reason::Parked { message }, None),
             Ending::Stopped => (StageStatus::Cancelled, self.run_ended(), None),
         }
+    }
+
+    fn keep_evidence(&mut self, stage: usize, evidence: Value) {
+        let planned = &self.plan.stages()[stage];
+        self.queue.push_back(Event::EvidenceKept {
+            stage: planned.id.to_string(),
+            kind: planned.writes.clone(),
+            evidence: Some(Arc::new(evidence)),
+        });
     }
 
     fn run_ended(&self) -> Reason {
@@ -539,6 +558,7 @@ fn failed(status: StageStatus, failure: Failure) -> (StageStatus, Reason, Option
         class,
         error,
         evidence,
+        ..
     } = failure;
     (
         status,

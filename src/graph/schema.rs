@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::cases::{Expectation, MockOutcome};
+use super::event::StageStatus;
 use super::handler::HandlerType;
 
 const NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
@@ -23,6 +25,7 @@ pub fn schema(handlers: &[HandlerType]) -> Value {
     definitions.insert("condition".to_owned(), condition());
     definitions.insert("edge".to_owned(), edge());
     definitions.insert("stage".to_owned(), stage(handlers));
+    definitions.insert("test".to_owned(), test());
     let mut by_id = Map::new();
     for handler in handlers {
         // The schema of the parameters refers to its own definitions, so it is a resource of its own.
@@ -62,6 +65,7 @@ pub fn schema(handlers: &[HandlerType]) -> Value {
                 },
             },
             "edges": {"type": "array", "items": {"$ref": "#/$defs/edge"}},
+            "tests": {"type": "array", "items": {"$ref": "#/$defs/test"}, "description": "What `relvec test` runs."},
             "stages": {
                 "type": "object",
                 "propertyNames": {"$ref": "#/$defs/name"},
@@ -149,6 +153,63 @@ fn stage(handlers: &[HandlerType]) -> Value {
         stage.insert("allOf".to_owned(), Value::Array(parameters));
     }
     stage
+}
+
+/// A test; each key of its stages and of what it expects is the id of a stage.
+fn test() -> Value {
+    let run: Vec<&str> = Expectation::RUN.iter().map(|(name, _)| *name).collect();
+    let stage = Expectation::STAGE.map(StageStatus::name);
+    let outcomes = MockOutcome::NAMED.map(|(name, _)| name);
+    let edges = json!({"type": "array", "items": {"type": "string", "pattern": "^[^>]+->[^>]+$"}});
+    let ids = json!({"type": "array", "items": {"$ref": "#/$defs/name"}});
+    let mock = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "outcome": {"enum": outcomes, "description": "How it ends; it succeeds if absent."},
+            "output": {"type": "object", "description": "What it writes: as much of it as conditions read."},
+            "asks": {
+                "type": "array",
+                "description": "The questions that it asks.",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["id"],
+                    "properties": {"id": {"type": "string"}, "blocking": {"type": "boolean"}},
+                },
+            },
+        },
+    });
+    let mut expect = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "minProperties": 1,
+        "description": "What has to come out.",
+        "properties": {
+            "status": {"enum": run, "description": "The run's status."},
+            "stages": {"type": "object", "additionalProperties": {"enum": stage}, "description": "Statuses of stages."},
+        },
+    });
+    for (key, about) in [
+        ("taken", "Edges that are taken: `from -> to`."),
+        ("not_taken", "Edges that are not taken."),
+    ] {
+        expect["properties"][key] = edges.clone();
+        expect["properties"][key]["description"] = json!(about);
+    }
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["name", "expect"],
+        "properties": {
+            "name": {"type": "string", "description": "What it is about."},
+            "input": {"type": "object", "description": "The graph's input: as much of it as conditions read."},
+            "skip": ids,
+            "only": ids,
+            "stages": {"type": "object", "additionalProperties": mock, "description": "What stages do that do not just succeed."},
+            "expect": expect,
+        },
+    })
 }
 
 #[cfg(test)]

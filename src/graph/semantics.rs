@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::event::{RunStatus, StageStatus};
+use super::event::{Event, RunStatus, StageStatus};
 use super::run::Run;
 use super::testing::{Ran, answer, codes, finish, input, plan, run};
 
@@ -214,6 +214,14 @@ with = { does = "fail_with_evidence" }
         json!({"code": "error_skipped", "class": "permanent", "error": "it broke"})
     );
     assert_eq!(ran.result.outputs.len(), 1);
+    // What it could report is told, and nobody reads it.
+    assert!(ran.told().contains(&"a kept evidence".to_owned()));
+    let read = "edges = [{ from = \"a\", to = \"b\", when = \"stages.a.output == null\" }]";
+    let rest = rest.replace("edges = [{ chain = [\"a\", \"b\"] }]", read);
+    assert_eq!(
+        super::semantics::ran("b", &rest).await.status("b"),
+        StageStatus::Succeeded
+    );
 }
 
 #[tokio::test]
@@ -390,6 +398,26 @@ async fn transient_failures_and_timeouts_are_retried_and_permanent_ones_are_not(
         (broken.status("a"), broken.result.stages[0].attempts),
         (StageStatus::Failed, 1)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_waits_as_long_as_it_is_asked_to_and_not_longer_than_the_stage_allows() {
+    let rest = r#"
+[stages.a]
+handler = "step"
+retry = { attempts = 2, base = "1s", max = "20s" }
+with = { does = "busy" }
+"#;
+    let delays: Vec<f64> = ran("", rest)
+        .await
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::StageRetrying { delay_seconds, .. } => Some(*delay_seconds),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(delays, [20.0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::diagnostic::shown;
+use super::diagnostic::shown_path;
 
 /// The text of a graph file, followed by those of the files that it extends.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl Sources {
     /// Begins with the file that a person named.
     #[must_use]
     pub fn new(path: &str, text: Arc<str>) -> Self {
-        let path = shown(path);
+        let path = shown_path(path);
         Self {
             text,
             files: vec![SourceFile { path, start: 0 }],
@@ -62,7 +62,7 @@ impl Sources {
     pub(super) fn push(&mut self, path: &str, text: &str) -> usize {
         let start = self.text.len() + 1;
         self.text = format!("{}\n{text}", self.text).into();
-        let path = shown(path);
+        let path = shown_path(path);
         self.files.push(SourceFile { path, start });
         start
     }

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue};
-use cel::{IdedExpr, Program};
+
+use super::places::Places;
 
 /// Levels that an expression may be nested; evaluation recurses.
 const MAX_DEPTH: usize = 48;
@@ -50,6 +52,11 @@ const TYPES: &[&str] = &[
     "type",
     "uint",
 ];
+
+/// Says whether a path is the name of a type and no variable.
+pub(super) fn is_type_name(segments: &[&str]) -> bool {
+    segments.len() == 1 && TYPES.contains(&segments[0])
+}
 
 /// A path that an expression reads: `stages.executor.status` is `["stages", "executor", "status"]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,38 +145,15 @@ pub(super) fn unknown_function(expression: &IdedExpr) -> Option<&str> {
         .or_else(|| children(expression).into_iter().find_map(unknown_function))
 }
 
-/// Names what an expression gives, where it is plainly no bool.
-pub(super) fn never_bool(expression: &IdedExpr) -> Option<&'static str> {
-    match &expression.expr {
-        Expr::Literal(literal) => match literal {
-            LiteralValue::Boolean(_) => None,
-            LiteralValue::Bytes(_) => Some("bytes"),
-            LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => {
-                Some("a number")
-            }
-            LiteralValue::Null => Some("null"),
-            LiteralValue::String(_) => Some("a string"),
-        },
-        Expr::List(_) => Some("a list"),
-        Expr::Map(_) | Expr::Struct(_) => Some("a map"),
-        Expr::Call(call) => match call.func_name.as_str() {
-            "_+_" | "_-_" | "_*_" | "_/_" | "_%_" | "-_" | "size" => Some("a number or a text"),
-            _ => None,
-        },
-        Expr::Unspecified | Expr::Ident(_) | Expr::Select(_) | Expr::Comprehension(_) => None,
-    }
-}
-
 /// Gives the paths that an expression reads, sorted, each once.
-pub(super) fn paths(program: &Program, expression: &str) -> Vec<Path> {
+pub(super) fn paths(root: &IdedExpr, places: &Places<'_>) -> Vec<Path> {
     let mut paths = Vec::new();
     let mut reader = PathReader {
-        program,
-        expression,
+        places,
         bound: Vec::new(),
         paths: &mut paths,
     };
-    reader.read(program.expression());
+    reader.read(root);
     paths.sort_by(|a, b| (&a.segments, a.span.start).cmp(&(&b.segments, b.span.start)));
     paths.dedup_by(|a, b| a.segments == b.segments);
     paths
@@ -193,8 +177,7 @@ pub(super) fn spells_names(expression: &IdedExpr) -> bool {
 
 /// Collects the paths that an expression reads, without the variables that its own macros bind.
 struct PathReader<'a> {
-    program: &'a Program,
-    expression: &'a str,
+    places: &'a Places<'a>,
     bound: Vec<&'a str>,
     paths: &'a mut Vec<Path>,
 }
@@ -202,9 +185,11 @@ struct PathReader<'a> {
 impl<'a> PathReader<'a> {
     fn read(&mut self, expression: &'a IdedExpr) {
         if let Some(segments) = segments(expression) {
-            let is_type = segments.len() == 1 && TYPES.contains(&segments[0]);
-            if !is_type && !self.bound.contains(&segments[0]) && !segments[0].starts_with('@') {
-                let span = self.span(expression, segments[0]);
+            if !is_type_name(&segments)
+                && !self.bound.contains(&segments[0])
+                && !segments[0].starts_with('@')
+            {
+                let span = self.places.path(&segments);
                 self.paths.push(Path {
                     segments: segments.into_iter().map(str::to_owned).collect(),
                     span,
@@ -228,38 +213,6 @@ impl<'a> PathReader<'a> {
         for child in children(expression) {
             self.read(child);
         }
-    }
-
-    /// The parser gives the place of an operator or a dot; the variable begins at or before it.
-    fn span(&self, expression: &IdedExpr, variable: &str) -> Range<usize> {
-        let info = self.program.source_info();
-        let mut root = expression;
-        loop {
-            root = match &root.expr {
-                Expr::Select(select) => &select.operand,
-                Expr::Call(call) if !call.args.is_empty() => &call.args[0],
-                _ => break,
-            };
-        }
-        let characters = info
-            .offset_for(root.id)
-            .map_or(0, |(start, _)| start as usize);
-        let start = self
-            .expression
-            .char_indices()
-            .nth(characters)
-            .map_or(0, |(at, _)| at);
-        let start = if self.expression[start..].starts_with(variable) {
-            start
-        } else {
-            self.expression.find(variable).unwrap_or(0)
-        };
-        let end = self.expression[start..]
-            .find(|c: char| {
-                !(c.is_alphanumeric() || matches!(c, '_' | '.' | '[' | ']' | '\'' | '"' | '-'))
-            })
-            .map_or(self.expression.len(), |length| start + length);
-        start..end
     }
 }
 

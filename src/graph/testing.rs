@@ -12,8 +12,11 @@ use uuid::Uuid;
 
 use super::context::{Answer, Context, RunEnvironment, Secrets};
 use super::event::{Event, Question, RunStatus, StageStatus};
-use super::handler::{HandlerError, HandlerType, NoParams, NodeHandler, ParamError};
-use super::output::{Kind, Output};
+use super::handler::{
+    DeclaredHandler, HandlerError, HandlerType, Interface, NoParams, NodeHandler, OutputSchema,
+    ParamError,
+};
+use super::output::{Kind, Output, Outputs, Read};
 use super::plan::Plan;
 use super::result::{RecordedStage, RunInput, RunResult};
 use super::run::Run;
@@ -24,10 +27,11 @@ pub(super) static HANDLERS: &[HandlerType] = &[
     HandlerType::of::<MakeAlpha>(),
     HandlerType::of::<UseAlpha>(),
     HandlerType::of::<MaybeAlpha>(),
+    HandlerType::declared::<Declare>(),
 ];
 
 /// What a [`Step`] does.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Does {
     #[default]
@@ -36,6 +40,8 @@ pub(super) enum Does {
     FailWithEvidence,
     /// Fails, and may succeed with another attempt.
     Flake,
+    /// As [`Does::Flake`], and asks to wait an hour first.
+    Busy,
     Panic,
     Park,
     /// Waits until it is told to stop, and then fails.
@@ -111,6 +117,11 @@ impl NodeHandler for Step {
                 Err(HandlerError::permanent("it broke").with_evidence(&Stepped { value }))
             }
             Does::Flake => Err(HandlerError::transient("it flaked")),
+            Does::Busy => {
+                let mut error = HandlerError::transient("it was busy");
+                error.retry_after = Some(Duration::from_hours(1));
+                Err(error)
+            }
             Does::Panic => panic!("it panicked"),
             Does::Park if ctx.answer("go").is_some() => Ok(Stepped { value }),
             Does::Park => {
@@ -216,6 +227,54 @@ handler!(Effect, "effect", true, (), Stepped, |()| Err(
     HandlerError::transient("it flaked")
 ));
 
+/// Writes an empty table, of a kind that the graph file declares.
+#[derive(Debug)]
+pub(super) struct Declare(DeclareParams);
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeclareParams {
+    kind: String,
+    schema: Option<Value>,
+    #[serde(default)]
+    reads: Vec<Declared>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    kind: String,
+    #[serde(default)]
+    optional: bool,
+}
+
+impl DeclaredHandler for Declare {
+    const NAME: &'static str = "declare";
+    const SUMMARY: &'static str = "for tests";
+    const SIDE_EFFECTS: bool = false;
+    type Params = DeclareParams;
+
+    fn new(params: DeclareParams) -> Result<Self, ParamError> {
+        Ok(Self(params))
+    }
+
+    fn interface(&self) -> Interface {
+        let reads = self.0.reads.iter().map(|read| Read {
+            kind: Kind::named(read.kind.as_str()),
+            required: !read.optional,
+        });
+        Interface {
+            reads: reads.collect(),
+            writes: Kind::named(self.0.kind.as_str()),
+            schema: OutputSchema::Declared(Arc::new(self.0.schema.clone().unwrap_or(json!(true)))),
+        }
+    }
+
+    async fn run(&self, _: &Outputs, _: &Context) -> Result<Value, HandlerError> {
+        Ok(json!({}))
+    }
+}
+
 /// Builds a graph whose stages are [`Step`]s unless they say otherwise.
 pub(super) fn plan(text: &str) -> Arc<Plan> {
     match Plan::parse("test.toml", text.as_bytes(), HANDLERS) {
@@ -235,6 +294,16 @@ pub(super) fn codes(text: &str) -> Vec<&'static str> {
             .map(|found| found.code)
             .collect(),
     }
+}
+
+/// Gives the codes of the warnings of a graph without errors, in the order of the file.
+pub(super) fn warnings(text: &str) -> Vec<&'static str> {
+    let plan = plan(text);
+    plan.warnings()
+        .list()
+        .iter()
+        .map(|found| found.code)
+        .collect()
 }
 
 pub(super) fn environment() -> RunEnvironment {
@@ -323,6 +392,11 @@ impl Ran {
                 Event::EdgeDecided { decision } => {
                     format!("{}->{} {}", decision.from, decision.to, decision.taken)
                 }
+                Event::ConditionEvaluated { stage, holds, .. } => match holds {
+                    Some(holds) => format!("{stage} when {holds}"),
+                    None => format!("{stage} when failed"),
+                },
+                Event::EvidenceKept { stage, .. } => format!("{stage} kept evidence"),
                 Event::StageFinished { stage, status, .. } => format!("{stage} {}", status.name()),
                 Event::RunFinished { .. } => "run finished".to_owned(),
             })
@@ -352,6 +426,7 @@ impl Ran {
                     output: output.clone(),
                     decisions: Vec::new(),
                     artifacts: Vec::new(),
+                    reused: false,
                 });
             }
         }

@@ -1,5 +1,7 @@
 //! Walks the TOML values of a graph file: keys, types and spans.
 
+mod cases;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use super::file::{
 use super::outcome::{Outcome, Outcomes};
 
 /// The longest timeout or delay: a week. What is longer is a slip, and overflows clocks.
-const LONGEST: Duration = Duration::from_hours(7 * 24);
+pub const LONGEST: Duration = Duration::from_hours(7 * 24);
 const MAX_ATTEMPTS: i64 = 100;
 const MAX_CONCURRENCY: i64 = 1024;
 
@@ -30,6 +32,7 @@ const TOP_KEYS: &[&str] = &[
     "defaults",
     "edges",
     "stages",
+    "tests",
 ];
 const DEFAULTS_KEYS: &[&str] = &["timeout", "retry"];
 const RETRY_KEYS: &[&str] = &["attempts", "base", "max", "on"];
@@ -82,6 +85,7 @@ impl Walker {
         }
         let edges = self.edges(table);
         let stages = self.stages(table);
+        let tests = self.cases(table);
         GraphFile {
             path: self.path,
             text: self.text,
@@ -94,6 +98,7 @@ impl Walker {
             defaults,
             edges,
             stages,
+            tests,
             problems: self.problems,
         }
     }
@@ -244,9 +249,12 @@ impl Walker {
             return policy;
         };
         self.known_keys(retry, RETRY_KEYS, "`retry`");
-        policy.attempts = self
-            .integer(retry, "attempts", 1..=MAX_ATTEMPTS)
-            .and_then(|number| u32::try_from(number).ok());
+        let attempts = self.integer(retry, "attempts", 1..=MAX_ATTEMPTS);
+        let place = retry.get("attempts").map(Spanned::span);
+        policy.attempts = attempts
+            .and_then(|number| u32::try_from(number).ok())
+            .zip(place)
+            .map(|(number, place)| Spanned::new(place, number));
         policy.base = self.duration(retry, "base", false);
         policy.max = self.duration(retry, "max", false);
         if let Some(names) = self.strings(retry, "on") {
@@ -429,7 +437,8 @@ pub(super) const NAME_HELP: &str =
     "a name begins with a to z and has at most 63 of a to z, 0 to 9, `_` and `-`";
 
 /// Says whether a text is `[a-z][a-z0-9_-]{0,62}`: such names become file names and URL paths.
-pub(super) fn is_name(text: &str) -> bool {
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     let plain =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     (1..=63).contains(&text.len())
@@ -446,7 +455,9 @@ fn quoted(names: &[&str]) -> String {
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads a whole number with its unit: ms, s, m or h.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let number: u64 = text[..digits].parse().ok()?;
     let milliseconds = match &text[digits..] {

@@ -24,6 +24,7 @@ pub struct CodeGenerator;
 impl NodeHandler for CodeGenerator {
     const NAME: &'static str = "code_generator";
     const SUMMARY: &'static str = "writes migrate.py and service.py from the plan";
+    const FOR_PEOPLE: bool = true;
     type Params = NoParams;
     type Input = (MigrationPlan, Option<LlmAdvice>);
     type Output = GeneratedCode;

@@ -1,26 +1,43 @@
 //! `gate_review`: parks the run until a person decides.
+//!
+//! A graph can have several gates. Each asks for itself: the answer to one is no answer to another.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::graph::context::Context;
 use crate::graph::event::Question;
-use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
+use crate::graph::handler::{HandlerError, NodeHandler, ParamError};
 use crate::model::execution::ExecutionReport;
 use crate::model::gate::GateDecision;
 use crate::model::plan::MigrationPlan;
 use crate::model::validation::{ValidationReport, Verdict};
 
-/// The id of the question that the gate asks.
+/// The id of the question that the stage `gate_review` asks. A gate with another id asks a question with that id.
 pub const ACCEPT: &str = "accept";
 const APPROVE: &str = "approve";
 const REJECT: &str = "reject";
 
-/// Asks a person whether the run counts as done.
-#[derive(Debug)]
-pub struct GateReview;
+/// What `with = {…}` holds.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// What is asked, after a sentence that says what happened; whether to accept the run as it is, if absent.
+    #[serde(default)]
+    question: Option<String>,
+}
+
+/// Asks a person whether the run counts as done, or may go on.
+#[derive(Debug, Default)]
+pub struct GateReview {
+    question: Option<String>,
+}
 
 impl NodeHandler for GateReview {
     const NAME: &'static str = "gate_review";
     const SUMMARY: &'static str = "parks the run with its open questions until a person decides";
-    type Params = NoParams;
+    const FOR_PEOPLE: bool = true;
+    type Params = Params;
     type Input = (
         Option<MigrationPlan>,
         Option<ExecutionReport>,
@@ -28,24 +45,37 @@ impl NodeHandler for GateReview {
     );
     type Output = GateDecision;
 
-    fn new(_: NoParams) -> Result<Self, ParamError> {
-        Ok(Self)
+    fn new(params: Params) -> Result<Self, ParamError> {
+        let question = params.question;
+        if question.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            return Err(ParamError {
+                key: Some("question".to_owned()),
+                message: "ask something, or leave it out".to_owned(),
+            });
+        }
+        Ok(Self { question })
     }
 
     async fn run(&self, input: Self::Input, ctx: &Context) -> Result<GateDecision, HandlerError> {
         let (plan, execution, validation) = input;
         let happened = what_happened(plan.as_ref(), execution.as_ref(), validation.as_ref());
+        let question = self.question.as_deref();
+        let question = question.unwrap_or("Accept the run as it is?");
+        let id = match ctx.stage() {
+            Self::NAME => ACCEPT,
+            stage => stage,
+        };
         ctx.ask(Question {
-            id: ACCEPT.to_owned(),
+            id: id.to_owned(),
             stage: String::new(),
-            text: format!("{happened}. Accept the run as it is?"),
+            text: format!("{happened}. {question}"),
             choices: vec![APPROVE.to_owned(), REJECT.to_owned()],
             default: None,
             blocking: true,
         });
-        let Some(answer) = ctx.answer(ACCEPT) else {
+        let Some(answer) = ctx.answer(id) else {
             return Err(HandlerError::parked(format!(
-                "{happened}; answer `{ACCEPT}` with `{APPROVE}` or `{REJECT}`"
+                "{happened}; answer `{id}` with `{APPROVE}` or `{REJECT}`"
             )));
         };
         match answer.choice.as_str() {
@@ -59,7 +89,7 @@ impl NodeHandler for GateReview {
                 answer.by
             ))),
             other => Err(HandlerError::parked(format!(
-                "`{other}` is no answer to `{ACCEPT}`; answer `{APPROVE}` or `{REJECT}`"
+                "`{other}` is no answer to `{id}`; answer `{APPROVE}` or `{REJECT}`"
             ))),
         }
     }
@@ -127,6 +157,11 @@ mod tests {
     use crate::model::job::ExecutionMode;
 
     fn context(choice: Option<&str>) -> Context {
+        context_of("gate_review", choice)
+    }
+
+    /// The context of a stage in a run that has an answer to `accept`.
+    fn context_of(stage: &str, choice: Option<&str>) -> Context {
         let answer = choice.map(|choice| Answer {
             choice: choice.to_owned(),
             by: "ada".to_owned(),
@@ -148,7 +183,7 @@ mod tests {
         let questions = Arc::new(Mutex::new(Vec::new()));
         let cancel = CancellationToken::new();
         Context::new(
-            "gate_review".into(),
+            stage.into(),
             1,
             None,
             cancel,
@@ -173,7 +208,10 @@ mod tests {
     async fn parks_and_asks_until_there_is_an_answer() {
         let ctx = context(None);
         let input = (None, None, Some(unverified()));
-        let error = GateReview.run(input, &ctx).await.expect_err("no answer");
+        let error = GateReview::default()
+            .run(input, &ctx)
+            .await
+            .expect_err("no answer");
         assert_eq!(error.kind, FailureKind::Parked);
         let question = &ctx.questions()[0];
         assert_eq!((question.id.as_str(), question.blocking), (ACCEPT, true));
@@ -185,11 +223,11 @@ mod tests {
 
     #[tokio::test]
     async fn approves_rejects_and_goes_on_waiting() {
-        let approved = GateReview
+        let approved = GateReview::default()
             .run((None, None, None), &context(Some(APPROVE)))
             .await;
         assert_eq!(approved.expect("a decision").by, "ada");
-        let rejected = GateReview
+        let rejected = GateReview::default()
             .run((None, None, None), &context(Some(REJECT)))
             .await;
         let rejected = rejected.expect_err("a rejection");
@@ -197,10 +235,23 @@ mod tests {
             (rejected.kind, rejected.message.as_str()),
             (FailureKind::Permanent, "rejected by ada")
         );
-        let other = GateReview
+        let other = GateReview::default()
             .run((None, None, None), &context(Some("perhaps")))
             .await;
         assert_eq!(other.expect_err("no choice").kind, FailureKind::Parked);
+    }
+
+    #[tokio::test]
+    async fn another_gate_asks_its_own_question() {
+        let question = Some("Execute it?".to_owned());
+        let gate = GateReview::new(Params { question }).expect("a gate");
+        let ctx = context_of("plan_review", Some(APPROVE));
+        let error = gate.run((None, None, None), &ctx).await;
+        let error = error.expect_err("that answer is another gate's");
+        assert_eq!(error.kind, FailureKind::Parked);
+        let asked = &ctx.questions()[0];
+        assert_eq!(asked.id, "plan_review");
+        assert!(asked.text.ends_with(". Execute it?"), "{}", asked.text);
     }
 
     #[test]

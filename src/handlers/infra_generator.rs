@@ -19,6 +19,7 @@ pub struct InfraGenerator;
 impl NodeHandler for InfraGenerator {
     const NAME: &'static str = "infra_generator";
     const SUMMARY: &'static str = "writes Dockerfile, requirements.txt and compose.yaml";
+    const FOR_PEOPLE: bool = true;
     type Params = NoParams;
     type Input = GeneratedCode;
     type Output = GeneratedInfra;

@@ -9,6 +9,8 @@ pub mod infra_generator;
 pub mod executor;
 pub mod run_validation;
 pub mod gate_review;
+pub mod command;
+pub mod http;
 
 use crate::graph::handler::{Catalog, HandlerType, InputType};
 use crate::model::job::JobInput;
@@ -19,7 +21,7 @@ pub static CATALOG: Catalog = Catalog {
     inputs: &[InputType::of::<JobInput>()],
 };
 
-/// Every handler, in the order of the default graph.
+/// Every handler: those of the default graph in its order, then those that a graph file declares.
 pub static HANDLERS: &[HandlerType] = &[
     HandlerType::of::<collect_metadata::CollectMetadata>(),
     HandlerType::of::<normalize_schema::NormalizeSchema>(),
@@ -30,4 +32,6 @@ pub static HANDLERS: &[HandlerType] = &[
     HandlerType::of::<executor::Executor>(),
     HandlerType::of::<run_validation::RunValidation>(),
     HandlerType::of::<gate_review::GateReview>(),
+    HandlerType::declared::<command::Command>(),
+    HandlerType::declared::<http::Http>(),
 ];

@@ -27,6 +27,7 @@ pub struct RunValidation;
 impl NodeHandler for RunValidation {
     const NAME: &'static str = "run_validation";
     const SUMMARY: &'static str = "reads source and target itself and proves that nothing was lost";
+    const FOR_PEOPLE: bool = true;
     type Params = NoParams;
     type Input = (
         JobInput,

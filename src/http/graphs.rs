@@ -43,7 +43,7 @@ fn default_file() -> String {
 pub struct Findings {
     /// Whether the graph can run.
     valid: bool,
-    /// Its defects, each with its place; empty if there are none.
+    /// Its errors and warnings, each with its place; empty if there are none.
     diagnostics: Value,
 }
 
@@ -89,9 +89,9 @@ pub(super) async fn validate(
 ) -> Result<Json<Findings>, Problem> {
     let GraphText { file, text } = body::read(&headers, body).await?;
     Ok(Json(match gateway.launch().check(&file, &text) {
-        Ok(_) => Findings {
+        Ok(plan) => Findings {
             valid: true,
-            diagnostics: Value::Array(Vec::new()),
+            diagnostics: plan.warnings().to_json(),
         },
         Err(diagnostics) => Findings {
             valid: false,

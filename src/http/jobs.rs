@@ -209,7 +209,8 @@ pub(super) fn id(text: &str) -> Result<Uuid, Problem> {
     })
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// Reads the caller's key that makes a request safe to repeat.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (first, second) = (keys.next(), keys.next());
     let Some(first) = first else {

@@ -2,7 +2,7 @@
 //!
 //! 1. [`server`]: sockets and deadlines; [`guard`] and [`body`]: what comes in.
 //! 2. [`gateway`]: the runs that this process executes.
-//! 3. [`jobs`], [`artifacts`], [`events`], [`graphs`], [`health`]: the routes; [`openapi`] describes them.
+//! 3. [`jobs`], [`retry`], [`stages`], [`artifacts`], [`events`], [`graphs`], [`health`]: the routes; [`openapi`] describes them.
 //! 4. [`problem`]: what goes wrong.
 
 pub mod embeddings;
@@ -16,7 +16,9 @@ pub mod health;
 pub mod jobs;
 pub mod openapi;
 pub mod problem;
+pub mod retry;
 pub mod server;
+pub mod stages;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -94,6 +96,9 @@ pub fn router(gateway: Gateway) -> Router {
         .route("/jobs/{run_id}/events", get(events::stream))
         .route("/jobs/{run_id}/cancel", post(jobs::cancel))
         .route("/jobs/{run_id}/answers", post(jobs::answer))
+        .route("/jobs/{run_id}/retry", post(retry::retry))
+        .route("/jobs/{run_id}/stages/{stage}", get(stages::explain))
+        .route("/jobs/{run_id}/logs", get(stages::logs))
         .route("/artifacts/{run_id}", get(artifacts::list))
         .route("/artifacts/{run_id}/{name}", get(artifacts::download))
         .route("/graphs", get(graphs::list))

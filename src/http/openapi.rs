@@ -8,7 +8,10 @@ use utoipa::OpenApi;
 use super::graphs::{Findings, GraphName, GraphText};
 use super::jobs::{NewAnswer, RunPage, Submission};
 use super::problem::Details;
+use super::retry::NewRetry;
+use super::stages::LogPage;
 use crate::graph::event::Artifact;
+use crate::graph::explain::Explanation;
 use crate::model::job::JobInput;
 use crate::model::run::RunDocument;
 
@@ -24,6 +27,9 @@ use crate::model::run::RunDocument;
         super::jobs::show,
         super::jobs::cancel,
         super::jobs::answer,
+        super::retry::retry,
+        super::stages::explain,
+        super::stages::logs,
         super::events::stream,
         super::artifacts::list,
         super::artifacts::download,
@@ -62,6 +68,9 @@ fn schemas() -> Map<String, Value> {
     generator.subschema_for::<RunDocument>();
     generator.subschema_for::<RunPage>();
     generator.subschema_for::<NewAnswer>();
+    generator.subschema_for::<NewRetry>();
+    generator.subschema_for::<Explanation>();
+    generator.subschema_for::<LogPage>();
     generator.subschema_for::<GraphText>();
     generator.subschema_for::<Findings>();
     generator.subschema_for::<Details>();

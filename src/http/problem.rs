@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
 use crate::graph::diagnostic::Diagnostics;
+use crate::graph::diff::GraphDiff;
+use crate::launch::retry::Refusal;
 
 /// What went wrong with a request; small, since every route's result may be one.
 #[derive(Debug, Clone)]
@@ -32,6 +34,9 @@ pub(super) struct Details {
     /// The defects of a graph file, each with its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     diagnostics: Option<Value>,
+    /// What differs between the graph that a run kept and the graph as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<Box<GraphDiff>>,
 }
 
 impl Problem {
@@ -44,6 +49,7 @@ impl Problem {
             detail: detail.into(),
             hints: Vec::new(),
             diagnostics: None,
+            diff: None,
         }))
     }
 
@@ -79,6 +85,19 @@ impl From<Diagnostics> for Problem {
         );
         problem.0.diagnostics = Some(found);
         problem
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Error(error) => error.into(),
+            Refusal::Drift(error, diff) => {
+                let mut problem = Self::from(error);
+                problem.0.diff = Some(diff);
+                problem
+            }
+        }
     }
 }
 

@@ -488,6 +488,10 @@ async fn graphs_are_listed_shown_and_checked() {
     let wrong = check(&text.replace("look", "lok")).await;
     assert_eq!(wrong["valid"], false);
     assert!(wrong["diagnostics"][0]["line"].is_u64(), "{wrong}");
+    let odd = "name = \"odd\"\ninput = \"job\"\nedges = [{ chain = [\"look\"] }]\n[stages.nowhere]\nhandler = \"look\"\n";
+    let odd = check(odd).await;
+    assert_eq!(odd["valid"], true, "{odd}");
+    assert_eq!(odd["diagnostics"][0]["severity"], "warning", "{odd}");
 }
 
 #[tokio::test]

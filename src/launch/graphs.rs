@@ -47,10 +47,18 @@ pub struct GraphSource {
 pub fn find(name_or_path: &str, settings: &Settings) -> Result<GraphSource> {
     let path = Path::new(name_or_path);
     if path.extension().is_some_and(|end| end == "toml") {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        return read(&name, path);
+        return at(path);
     }
     named(name_or_path, settings)
+}
+
+/// Reads the graph file at a path.
+///
+/// # Errors
+/// There is no such file, or it cannot be read.
+pub fn at(path: &Path) -> Result<GraphSource> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    read(&name, path)
 }
 
 /// Finds a graph by its name only, as a caller over HTTP gives it.

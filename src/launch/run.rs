@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,12 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::graphs::{self, GraphSource};
+use super::graphs::{self, GraphOrigin, GraphSource};
 use super::job::{PreparedJob, Variables, recover};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::{RunEnvironment, Secrets};
 use crate::graph::diagnostic::Diagnostics;
-use crate::graph::event::{Event, RunStatus};
+use crate::graph::event::{Artifact, EdgeDecision, Event, RunStatus};
 use crate::graph::file::GraphFile;
 use crate::graph::flat;
 use crate::graph::handler::Catalog;
@@ -35,7 +36,9 @@ use crate::model::job::JobInput;
 use crate::model::run::RunDocument;
 use crate::report::Report;
 use crate::settings::Settings;
-use crate::store::{Created, NewRun, Origin, Store, StoredRun, make_private_folder};
+use crate::store::{
+    Cancelled, Created, NewRun, Origin, Store, StoredRun, StoredStage, make_private_folder,
+};
 
 /// The most events that are recorded in one transaction.
 const BATCH: usize = 64;
@@ -137,6 +140,11 @@ impl Launch {
         &self.settings
     }
 
+    /// Gives what graphs can name.
+    pub(super) const fn catalog(&self) -> Catalog {
+        self.catalog
+    }
+
     /// Gives how jobs look up the environment.
     #[must_use]
     pub const fn variables(&self) -> Variables {
@@ -150,6 +158,17 @@ impl Launch {
     pub fn plan(&self, graph: &GraphSource, selection: &Selection) -> Result<Plan, Diagnostics> {
         let file = graphs::load(graph, &self.settings)?;
         Plan::select(&file, self.catalog, selection)
+    }
+
+    /// Plans the graph of a run from the text that it was accepted with.
+    ///
+    /// # Errors
+    /// The text is no sound graph any more: relvec itself has changed since.
+    pub fn plan_again(&self, stored: &StoredRun) -> Result<(GraphFile, Plan), Diagnostics> {
+        let path = format!("{}.toml", stored.graph);
+        let file = GraphFile::parse(&path, stored.graph_text.as_bytes())?;
+        let plan = Plan::select(&file, self.catalog, &selection(&stored.job))?;
+        Ok((file, plan))
     }
 
     /// Checks a graph that a caller sent.
@@ -170,12 +189,7 @@ impl Launch {
         let file = graphs::load(graph, &self.settings).map_err(Diagnostics::into_error)?;
         Plan::select(&file, self.catalog, &request.job.input.selection())
             .map_err(Diagnostics::into_error)?;
-        // A run keeps one text: what it extends can change.
-        let graph_text = if file.extends.is_some() {
-            flat::to_toml(&file)
-        } else {
-            String::from_utf8_lossy(&graph.bytes).into_owned()
-        };
+        let graph_text = one_text(graph, &file);
         let PreparedJob {
             input,
             secrets,
@@ -193,10 +207,12 @@ impl Launch {
                 origin: request.origin,
                 graph: &graph.name,
                 graph_text: &graph_text,
+                graph_path: self.own_path(graph).as_deref(),
                 job: &job,
                 inline_secrets: &inline_secrets,
                 fingerprint: &format!("{} {fingerprint}", graph.name),
                 idempotency_key: request.idempotency_key,
+                adopted: None,
             })
             .await?;
         Ok(match created {
@@ -209,6 +225,17 @@ impl Launch {
                 secrets: None,
             },
         })
+    }
+
+    /// Gives where a graph's file is, unless its name leads there.
+    pub(super) fn own_path(&self, graph: &GraphSource) -> Option<String> {
+        let path = Path::new(&graph.path);
+        let by_name = self.settings.graphs.join(format!("{}.toml", graph.name));
+        if graph.origin == GraphOrigin::Shipped || path == by_name {
+            return None;
+        }
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Some(path.display().to_string())
     }
 
     /// Accepts a run and executes it.
@@ -289,11 +316,8 @@ impl Launch {
         let _lock = self.lock(run_id)?;
         self.store.claim(run_id).await?;
         let stored = self.store.load(run_id).await?;
-        let path = format!("{}.toml", stored.graph);
-        let plan = GraphFile::parse(&path, stored.graph_text.as_bytes())
-            .and_then(|file| Plan::select(&file, self.catalog, &selection(&stored.job)));
-        let plan = match plan {
-            Ok(plan) => plan,
+        let plan = match self.plan_again(&stored) {
+            Ok((_, plan)) => plan,
             Err(diagnostics) => {
                 let error = diagnostics.into_error();
                 self.store.fail(run_id, &error_line(&error)).await?;
@@ -360,6 +384,21 @@ impl Launch {
         File::open(path).is_ok_and(|file| file.try_lock().is_err())
     }
 
+    /// Cancels a run that no process executes.
+    ///
+    /// # Errors
+    /// There is no such run, it ended otherwise, a process executes it, or the store cannot be written.
+    pub async fn cancel(&self, run_id: Uuid) -> Result<()> {
+        match self.store.cancel(run_id).await? {
+            Cancelled::Done => Ok(()),
+            Cancelled::Running => {
+                // Who has the lock is the only one to execute it.
+                let _lock = self.lock(run_id)?;
+                self.store.cancel_abandoned(run_id).await
+            }
+        }
+    }
+
     fn lock(&self, run_id: Uuid) -> Result<File> {
         let folder = self.settings.artifacts(run_id);
         make_private_folder(&folder)?;
@@ -377,7 +416,7 @@ impl Launch {
                 ErrorKind::Conflict,
                 format!("run {run_id} is executed by another process"),
             )
-            .hint("wait for it to end, or cancel it there")
+            .hint("wait for it to end, or cancel it there: Ctrl-C where `relvec run` executes it, POST /jobs/{id}/cancel where the gateway does")
         })?;
         Ok(file)
     }
@@ -427,8 +466,17 @@ impl Throttle {
     }
 }
 
+/// Gives a graph as the one text that a run keeps: what it extends can change.
+pub(super) fn one_text(graph: &GraphSource, file: &GraphFile) -> String {
+    if file.extends.is_some() {
+        flat::to_toml(file)
+    } else {
+        String::from_utf8_lossy(&graph.bytes).into_owned()
+    }
+}
+
 /// What a kept job leaves out of its graph.
-fn selection(job: &serde_json::Value) -> Selection {
+pub(super) fn selection(job: &serde_json::Value) -> Selection {
     let names = |key: &str| Vec::deserialize(&job[key]).unwrap_or_default();
     Selection {
         skip: names("skip"),
@@ -444,8 +492,24 @@ fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
         edges,
         questions,
         artifacts,
+        spent,
         ..
     } = stored;
+    RunInput {
+        job,
+        environment,
+        recorded: recorded(stages, &edges, &artifacts),
+        questions,
+        spent,
+    }
+}
+
+/// The stages of a run as they were last recorded, with the edges that leave them and the files that they wrote.
+pub(super) fn recorded(
+    stages: Vec<StoredStage>,
+    edges: &[EdgeDecision],
+    artifacts: &[(String, Artifact)],
+) -> Vec<RecordedStage> {
     let mut recorded: Vec<RecordedStage> = stages
         .into_iter()
         .map(|stage| RecordedStage {
@@ -457,6 +521,7 @@ fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
             output: stage.output.map(Arc::new),
             decisions: Vec::new(),
             artifacts: Vec::new(),
+            reused: stage.reused,
         })
         .collect();
     for stage in &mut recorded {
@@ -471,11 +536,5 @@ fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
             .map(|(_, artifact)| artifact.clone())
             .collect();
     }
-    RunInput {
-        job,
-        environment,
-        recorded,
-        questions,
-        spent: Duration::ZERO,
-    }
+    recorded
 }

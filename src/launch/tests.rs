@@ -1,6 +1,7 @@
 //! Small handlers and graphs, for this module's tests and the gateway's.
 
 mod job;
+mod retry;
 mod run;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ pub(crate) static HANDLERS: &[HandlerType] = &[
     HandlerType::of::<Look>(),
     HandlerType::of::<Gate>(),
     HandlerType::of::<Endless>(),
+    HandlerType::of::<Fragile>(),
 ];
 
 /// Says `validated`, or what its parameter says, if the job's secret reached it.
@@ -142,6 +144,45 @@ impl NodeHandler for Endless {
         ctx.need_secret(secret::SOURCE_URL)?;
         ctx.cancellation().cancelled().await;
         Err(HandlerError::permanent("stopped"))
+    }
+}
+
+/// Fails until somebody mends it: [`mend`] puts a file into the folder that outlives runs.
+struct Fragile;
+
+const MENDED: &str = "mended";
+
+pub(crate) fn mend(launch: &Launch) {
+    let cache = launch.settings().cache();
+    std::fs::create_dir_all(&cache).unwrap();
+    std::fs::write(cache.join(MENDED), "").unwrap();
+}
+
+impl NodeHandler for Fragile {
+    const NAME: &'static str = "fragile";
+    const SUMMARY: &'static str = "fails until it is mended";
+    type Params = NoParams;
+    type Input = Option<ValidationReport>;
+    type Output = GateDecision;
+
+    fn new(_: NoParams) -> Result<Self, ParamError> {
+        Ok(Self)
+    }
+
+    async fn run(
+        &self,
+        _: Option<ValidationReport>,
+        ctx: &Context,
+    ) -> Result<GateDecision, HandlerError> {
+        ctx.write_artifact("fragile.txt", b"a try")?;
+        if !ctx.cache().join(MENDED).exists() {
+            return Err(HandlerError::permanent("it is broken"));
+        }
+        Ok(GateDecision {
+            approved: true,
+            by: "nobody".to_owned(),
+            at: "2026-01-01T00:00:00Z".to_owned(),
+        })
     }
 }
 

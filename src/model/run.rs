@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::execution::ExecutionReport;
 use super::validation::{ValidationReport, Verdict};
 use crate::error::ErrorKind;
-use crate::graph::event::{Artifact, Question, Reason, RunStatus, StageStatus};
+use crate::graph::event::{Artifact, LogLevel, Question, Reason, RunStatus, StageStatus};
 
 /// A stage of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +33,9 @@ pub struct StageDocument {
 pub struct RunDocument {
     /// The run.
     pub run_id: Uuid,
+    /// The run that it is a retry of, if it is one.
+    #[serde(default)]
+    pub retry_of: Option<Uuid>,
     /// Its graph's name.
     pub graph: String,
     /// Where it stands.
@@ -80,6 +83,22 @@ impl RunDocument {
     pub fn exit_code(&self) -> u8 {
         self.shortfall().map_or(0, ErrorKind::exit_code)
     }
+}
+
+/// A line of a run's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogLine {
+    /// Its number among the run's events.
+    pub seq: i64,
+    /// When it was recorded, in RFC 3339.
+    pub at: String,
+    /// The stage that wrote it.
+    pub stage: String,
+    /// How bad it is.
+    pub level: LogLevel,
+    /// The line.
+    pub line: String,
 }
 
 /// A run in a list.

@@ -1,5 +1,6 @@
-//! Consumers of a run's events. None of them shows a row's value.
+//! Consumers of a run's events, none of which shows a row's value; and of findings in graph files.
 
+pub mod findings;
 pub mod lines;
 pub mod terminal;
 
@@ -44,6 +45,7 @@ pub fn reason_text(reason: &Reason) -> String {
         Reason::Disabled { by } => match by {
             DisabledBy::Graph => "the graph has it disabled".to_owned(),
             DisabledBy::Job => "the job leaves it out".to_owned(),
+            DisabledBy::Retry => "the retry leaves it out".to_owned(),
         },
         Reason::RunEnded {
             stage: Some(stage), ..
@@ -54,6 +56,7 @@ pub fn reason_text(reason: &Reason) -> String {
             EndCause::StageFailed => "the run ended first".to_owned(),
         },
         Reason::Recorded => "recorded by an earlier execution".to_owned(),
+        Reason::Reused { run_id } => format!("reused from run {run_id}"),
     }
 }
 
@@ -74,6 +77,7 @@ fn edge_text(edge: &EdgeDecision) -> String {
         EdgeReason::Condition { expression, .. } => {
             format!("after {from}, {}", condition_text(expression))
         }
+        EdgeReason::ConditionFailed { error, .. } => format!("after {from}, {error}"),
         EdgeReason::NothingEnabled => format!("nothing behind {from} is enabled"),
         EdgeReason::Else { .. } => format!("another edge of {from} was taken"),
     }

@@ -98,6 +98,8 @@ impl Moving {
             | Event::QuestionAsked { .. }
             | Event::ArtifactWritten { .. }
             | Event::EdgeDecided { .. }
+            | Event::ConditionEvaluated { .. }
+            | Event::EvidenceKept { .. }
             | Event::RunFinished { .. } => {}
         }
     }
@@ -189,7 +191,9 @@ impl Lines {
             | Event::StageProgress { .. }
             | Event::StageLog { .. }
             | Event::ArtifactWritten { .. }
-            | Event::EdgeDecided { .. } => return None,
+            | Event::EdgeDecided { .. }
+            | Event::ConditionEvaluated { .. }
+            | Event::EvidenceKept { .. } => return None,
         })
     }
 
@@ -230,7 +234,8 @@ impl Lines {
             | Reason::Disabled { .. }
             | Reason::ErrorSkipped { .. }
             | Reason::NoEdgeTaken { .. }
-            | Reason::Recorded => {}
+            | Reason::Recorded
+            | Reason::Reused { .. } => {}
         }
         Some(stage_line(
             &padded(stage, self.width),

@@ -1,6 +1,9 @@
 //! The HTTP client.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -23,4 +26,15 @@ pub fn client(timeout: Duration, local: bool) -> Result<reqwest::Client> {
     client.build().map_err(|error| {
         Error::new(ErrorKind::Internal, "the HTTP client cannot be made").because(error)
     })
+}
+
+/// Says whether a URL is one of this machine's own addresses, which a proxy cannot reach.
+#[must_use]
+pub fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }

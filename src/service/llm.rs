@@ -1,6 +1,5 @@
 //! Language models over HTTP: one question, one JSON answer.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -9,6 +8,7 @@ use reqwest::{Client, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
+use super::http::is_local;
 use crate::error::{Error, ErrorKind, Result};
 
 const GEMINI: &str = "https://generativelanguage.googleapis.com/v1beta";
@@ -225,18 +225,16 @@ impl Failure {
 fn client(url: &Url) -> Result<Client> {
     // Somebody else may have installed it; it is the same one then.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let host = url.host_str().unwrap_or_default();
-    let local = host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
     let builder = Client::builder()
         .timeout(REQUEST_TIMEOUT)
         .connect_timeout(Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none());
     // A proxy cannot reach this machine's own addresses.
-    let builder = if local { builder.no_proxy() } else { builder };
+    let builder = if is_local(url) {
+        builder.no_proxy()
+    } else {
+        builder
+    };
     builder.build().map_err(|error| {
         Error::new(ErrorKind::Unavailable, "no HTTPS client can be made")
             .because(error)

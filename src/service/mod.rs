@@ -1,6 +1,7 @@
 //! The outside world: a small trait and its real implementation each.
 //!
 //! 1. [`process`]: child processes in groups of their own; [`redact`] keeps secrets out of what they say.
+//!    [`exchange`]: the JSON that a graph file's own programs and web services read and write.
 //! 2. [`lock`]: one process at a time.
 //! 3. [`python`]: virtual environments.
 //! 4. [`embedded`]: the target that relvec starts itself.
@@ -10,6 +11,7 @@
 
 pub mod process;
 pub mod redact;
+pub mod exchange;
 pub mod lock;
 pub mod python;
 pub mod embedded;

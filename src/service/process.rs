@@ -1,14 +1,15 @@
 //! Child processes: an environment of named variables only, a process group of their own, output line by line.
 //!
 //! ```text
-//! command(program)   environment = INHERITED, nothing else
-//!      │ run(command, cancel, on_line)
+//! command(program)         environment = INHERITED, nothing else
+//! bare(program, names)     environment = PATH and what is named
+//!      │ run(command, cancel, on_line), or talk(command, input, cancel, on_line)
 //!      ▼
 //! Group ── ends by itself ─────────────────────────────▶ Ended::Exited(status)
 //!      └── cancelled: SIGTERM, after 3 s SIGKILL ──────▶ Ended::Cancelled
 //! ```
 //!
-//! Dropping the future of [`run`] kills the whole group at once.
+//! Dropping the future of [`run`] or [`talk`] kills the whole group at once.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,8 +17,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -78,11 +79,20 @@ pub enum Ended {
 /// Makes a command that sees the variables that every child may see, and no others.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
+    with_variables(program, settings::inherited(INHERITED))
+}
+
+/// Makes a command that sees `PATH` and the given variables, and no others.
+#[must_use]
+pub fn bare(program: impl AsRef<OsStr>, variables: &[(&str, String)]) -> Command {
+    let mut command = with_variables(program, settings::inherited(&["PATH"]));
+    command.envs(variables.iter().map(|(name, value)| (*name, value)));
     command
-        .env_clear()
-        .envs(settings::inherited(INHERITED))
-        .stdin(Stdio::null());
+}
+
+fn with_variables(program: impl AsRef<OsStr>, variables: Vec<(&str, String)>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(variables).stdin(Stdio::null());
     command
 }
 
@@ -95,6 +105,28 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 pub async fn run(
     command: &mut Command,
     cancel: &CancellationToken,
+    on_line: impl FnMut(Stream, &str) + Send,
+) -> io::Result<Ended> {
+    drive(command, None, cancel, on_line).await
+}
+
+/// Runs a command as [`run`] does, and writes `input` to its standard input. A program that does not read it is no error.
+///
+/// # Errors
+/// As [`run`].
+pub async fn talk(
+    command: &mut Command,
+    input: &[u8],
+    cancel: &CancellationToken,
+    on_line: impl FnMut(Stream, &str) + Send,
+) -> io::Result<Ended> {
+    drive(command.stdin(Stdio::piped()), Some(input), cancel, on_line).await
+}
+
+async fn drive(
+    command: &mut Command,
+    input: Option<&[u8]>,
+    cancel: &CancellationToken,
     mut on_line: impl FnMut(Stream, &str) + Send,
 ) -> io::Result<Ended> {
     let mut child = command
@@ -104,8 +136,8 @@ pub async fn run(
         .kill_on_drop(true)
         .spawn()?;
     let mut group = Group::of(&child);
-    // Where the command has a pipe as its input, it stays open until the end: waiting for a child would close it.
-    let _input = child.stdin.take();
+    let mut feeding = std::pin::pin!(feed(child.stdin.take(), input));
+    let mut fed = false;
     let mut stdout = Lines::new(child.stdout.take(), MAX_STDOUT_LINE);
     let mut stderr = Lines::new(child.stderr.take(), MAX_STDERR_LINE);
     let mut status = None;
@@ -120,6 +152,7 @@ pub async fn run(
             line = stderr.next(), if stderr.is_open() => {
                 if let Some(line) = line? { on_line(Stream::Stderr, &line); }
             }
+            () = &mut feeding, if !fed => fed = true,
             ended = child.wait(), if status.is_none() => {
                 status = Some(ended?);
                 timer = Some(Instant::now() + DRAIN);
@@ -141,6 +174,21 @@ pub async fn run(
         Some(status) if !cancelled => Ended::Exited(status),
         Some(_) | None => Ended::Cancelled,
     })
+}
+
+/// Writes a program's input and closes it. Where there is none and the program has a pipe, that stays open until the end: waiting
+/// for a child would close it.
+async fn feed(stdin: Option<ChildStdin>, input: Option<&[u8]>) {
+    match (stdin, input) {
+        (Some(mut stdin), Some(input)) => {
+            // It fails where the program is gone or does not read: its exit code says what that means.
+            let _ = stdin.write_all(input).await;
+        }
+        (stdin, _) => {
+            std::future::pending::<()>().await;
+            drop(stdin);
+        }
+    }
 }
 
 /// Says how a process ended, in words: `exit code 1`, or the signal that killed it.
@@ -328,6 +376,22 @@ mod tests {
         let stat = format!("/proc/{}/stat", process.as_raw_nonzero());
         while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn input_that_is_not_read_blocks_nobody() {
+        let input = vec![b'x'; 1 << 20];
+        for (script, says) in [("wc -c", "1048576"), ("echo no", "no")] {
+            let mut lines = Vec::new();
+            let cancel = CancellationToken::new();
+            let ended = talk(&mut shell(script), &input, &cancel, |_, line| {
+                lines.push(line.trim().to_owned());
+            })
+            .await
+            .unwrap();
+            assert!(matches!(ended, Ended::Exited(status) if status.success()));
+            assert_eq!(lines, [says]);
         }
     }
 

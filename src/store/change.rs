@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use super::{Store, now, over, word};
+use super::{Store, from_word, now, over, unknown_run, word};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::event::{Event, RunStatus};
+use crate::graph::event::{EndCause, Event, Reason, RunStatus, StageStatus};
 
 /// What a wish to cancel met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,29 +121,74 @@ impl Store {
     /// # Errors
     /// There is no such run, it ended otherwise, or the store cannot be written.
     pub async fn cancel(&self, run_id: Uuid) -> Result<Cancelled> {
-        let changed = sqlx::query(
-            "UPDATE runs SET status = 'cancelled', error = 'cancelled', finished_at = ?
-             WHERE id = ? AND status IN ('queued', 'waiting')",
-        )
-        .bind(now())
-        .bind(run_id.to_string())
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.failed("cancel the run", &error))?
-        .rows_affected();
-        if changed == 1 {
-            return Ok(Cancelled::Done);
-        }
-        match self.status(run_id).await? {
-            RunStatus::Cancelled => Ok(Cancelled::Done),
+        let open = [RunStatus::Queued, RunStatus::Waiting];
+        match self.cancel_if(run_id, &open).await? {
+            RunStatus::Queued | RunStatus::Waiting | RunStatus::Cancelled => Ok(Cancelled::Done),
             RunStatus::Running => Ok(Cancelled::Running),
             status @ (RunStatus::Succeeded | RunStatus::Failed) => Err(over(run_id, status)),
-            RunStatus::Queued | RunStatus::Waiting => Err(Error::new(
-                ErrorKind::Conflict,
-                format!("run {run_id} changed while it was being cancelled"),
-            )
-            .hint("ask again")),
         }
+    }
+
+    /// Cancels a run whose process left it running. The caller has its lock: nobody executes it.
+    ///
+    /// # Errors
+    /// There is no such run, it ended otherwise, or the store cannot be written.
+    pub async fn cancel_abandoned(&self, run_id: Uuid) -> Result<()> {
+        let open = [RunStatus::Queued, RunStatus::Waiting, RunStatus::Running];
+        let status = self.cancel_if(run_id, &open).await?;
+        if status.is_terminal() && status != RunStatus::Cancelled {
+            return Err(over(run_id, status));
+        }
+        Ok(())
+    }
+
+    /// Ends a run with its stages if its status is one of those that are given. Gives the status that it had.
+    async fn cancel_if(&self, run_id: Uuid, open: &[RunStatus]) -> Result<RunStatus> {
+        let mut transaction = self.begin().await?;
+        let id = run_id.to_string();
+        let row: Option<(String, i64)> = sqlx::query_as(
+            "SELECT status, coalesce((SELECT max(seq) FROM events WHERE run_id = runs.id), 0) FROM runs WHERE id = ?",
+        )
+        .bind(&id)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(|error| self.failed("read the run", &error))?;
+        let (status, last) = row.ok_or_else(|| unknown_run(run_id))?;
+        let status = from_word(&status)?;
+        if !open.contains(&status) {
+            return Ok(status);
+        }
+        let stages: Vec<(String, u32, Option<f64>)> = sqlx::query_as(
+            "SELECT id, attempts, seconds FROM stages
+             WHERE run_id = ? AND status IN ('pending', 'running', 'waiting') ORDER BY position",
+        )
+        .bind(&id)
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(|error| self.failed("read stages", &error))?;
+        let mut events: Vec<Event> = stages
+            .into_iter()
+            .map(|(stage, attempts, seconds)| Event::StageFinished {
+                stage: stage.into(),
+                status: StageStatus::Cancelled,
+                reason: Reason::RunEnded {
+                    cause: EndCause::Cancelled,
+                    stage: None,
+                },
+                attempts,
+                seconds: seconds.unwrap_or_default(),
+                kind: None,
+                output: None,
+            })
+            .collect();
+        events.push(Event::RunFinished {
+            status: RunStatus::Cancelled,
+            error: Some("the run was cancelled".to_owned()),
+            seconds: 0.0,
+        });
+        self.append(&mut transaction, &id, last, &events).await?;
+        self.commit(transaction).await?;
+        Ok(status)
     }
 
     /// Takes a queued run, or one that its last owner left running, for execution.

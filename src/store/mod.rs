@@ -5,10 +5,12 @@
 //! 3. `record` takes a run's events in; each batch is one transaction.
 //! 4. `read` gives documents, events and what a run needs to go on.
 //! 5. `change` holds what people do to a run: answer it, cancel it.
+//! 6. `adopt` begins a retry with what the run before it finished.
 //!
 //! Sample rows are user data: an output is kept so that a run can go on, and is never part of an event or a document. No
 //! secret ever comes here: `launch` takes them out of the job first.
 
+mod adopt;
 mod change;
 mod read;
 mod record;
@@ -27,6 +29,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+pub use self::adopt::Adopted;
 pub use self::change::Cancelled;
 pub use self::read::{StoredEvent, StoredRun, StoredStage};
 use crate::error::{Error, ErrorKind, Result};
@@ -55,6 +58,8 @@ pub struct NewRun<'a> {
     pub graph: &'a str,
     /// The graph file's text, so that a later edit does not change a run.
     pub graph_text: &'a str,
+    /// Where the graph file is, if the run was started from a path and not by the graph's name.
+    pub graph_path: Option<&'a str>,
     /// The job without secrets.
     pub job: &'a Value,
     /// Names of the secrets that stood in the job itself, and so cannot be had again.
@@ -63,6 +68,8 @@ pub struct NewRun<'a> {
     pub fingerprint: &'a str,
     /// The caller's key that makes a request safe to repeat.
     pub idempotency_key: Option<&'a str>,
+    /// What it takes over, if it is a retry.
+    pub adopted: Option<&'a Adopted>,
 }
 
 /// What became of a run to accept.
@@ -132,8 +139,8 @@ impl Store {
         let mut transaction = self.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO runs (id, origin, graph, graph_text, graph_sha256, job, inline_secrets, status, created_at,
-                               idempotency_key, fingerprint)
-             VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)
+                               idempotency_key, fingerprint, graph_path, retry_of)
+             VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
              ON CONFLICT (idempotency_key) DO NOTHING",
         )
         .bind(run.id.to_string())
@@ -146,28 +153,49 @@ impl Store {
         .bind(now())
         .bind(run.idempotency_key)
         .bind(run.fingerprint)
+        .bind(run.graph_path)
+        .bind(run.adopted.map(|adopted| adopted.from.to_string()))
         .execute(&mut *transaction)
         .await
         .map_err(|error| self.failed("record the run", &error))?
         .rows_affected();
         if inserted == 1 {
+            if let Some(adopted) = run.adopted {
+                self.adopt(&mut transaction, run.id, adopted).await?;
+            }
             self.commit(transaction).await?;
             return Ok(Created::New);
         }
-        let (id, fingerprint): (String, String) =
+        drop(transaction);
+        let before = self.before(run.idempotency_key, run.fingerprint).await?;
+        before
+            .map(Created::Before)
+            .ok_or_else(|| damaged("no run of an idempotency key that was taken"))
+    }
+
+    /// Gives the run that a request with a key made before.
+    ///
+    /// # Errors
+    /// The key was used with another request, or the store cannot be read.
+    pub async fn before(&self, key: Option<&str>, fingerprint: &str) -> Result<Option<Uuid>> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let found: Option<(String, String)> =
             sqlx::query_as("SELECT id, fingerprint FROM runs WHERE idempotency_key = ?")
-                .bind(run.idempotency_key)
-                .fetch_one(&mut *transaction)
+                .bind(key)
+                .fetch_optional(&self.pool)
                 .await
                 .map_err(|error| self.failed("read the run of an idempotency key", &error))?;
-        if fingerprint == run.fingerprint {
-            return Ok(Created::Before(parse_id(&id)?));
+        match found {
+            None => Ok(None),
+            Some((id, used)) if used == fingerprint => Ok(Some(parse_id(&id)?)),
+            Some((id, _)) => Err(Error::new(
+                ErrorKind::Conflict,
+                format!("the idempotency key was used before, for another request (run {id})"),
+            )
+            .hint("use a new key for a new request")),
         }
-        Err(Error::new(
-            ErrorKind::Conflict,
-            format!("the idempotency key was used before, for another request (run {id})"),
-        )
-        .hint("use a new key for a new request"))
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
@@ -283,6 +311,12 @@ fn parse_id(text: &str) -> Result<Uuid> {
     Uuid::parse_str(text).map_err(|error| damaged("an id that is no UUID").because(error))
 }
 
+/// Reads a time as [`now`] gives it.
+pub(crate) fn parse_time(text: &str) -> Result<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|error| damaged("a time that is not one").because(error))
+}
+
 fn damaged(what: &str) -> Error {
     Error::new(ErrorKind::Internal, format!("the run store holds {what}"))
 }
@@ -300,7 +334,7 @@ fn over(run_id: Uuid, status: RunStatus) -> Error {
             word(&status).unwrap_or_default()
         ),
     )
-    .hint("submit a new job")
+    .hint("submit a new job, or retry the run: `relvec runs retry`, POST /jobs/{id}/retry")
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Documents, lists, events, and what a run needs to go on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Origin, Store, from_json, from_word, parse_id, unknown_run, word};
+use super::{Origin, Store, from_json, from_word, parse_id, parse_time, unknown_run, word};
 use crate::error::Result;
 use crate::graph::context::Answer;
 use crate::graph::event::{
@@ -14,7 +16,7 @@ use crate::graph::event::{
 };
 use crate::graph::output::{Kind, Output};
 use crate::model::execution::ExecutionReport;
-use crate::model::run::{RunDocument, RunSummary, StageDocument};
+use crate::model::run::{LogLine, RunDocument, RunSummary, StageDocument};
 use crate::model::validation::ValidationReport;
 
 /// A stage as it was last recorded.
@@ -26,6 +28,8 @@ pub struct StoredStage {
     pub kind: Option<Kind>,
     /// Its output, if it wrote one.
     pub output: Option<Value>,
+    /// Whether it was taken over from the run that this one is a retry of.
+    pub reused: bool,
 }
 
 /// What a run needs to begin or to go on.
@@ -41,6 +45,8 @@ pub struct StoredRun {
     pub graph: String,
     /// The graph file's text when the run was accepted.
     pub graph_text: String,
+    /// Where the graph file was, if the run was started from a path and not by the graph's name.
+    pub graph_path: Option<String>,
     /// The job without secrets.
     pub job: Value,
     /// Names of the secrets that stood in the job itself, and so cannot be had again.
@@ -55,6 +61,9 @@ pub struct StoredRun {
     pub answers: BTreeMap<String, Answer>,
     /// Files written so far, each with its stage.
     pub artifacts: Vec<(String, Artifact)>,
+    /// How long its executions worked so far: from each one's start to the last that it recorded. Waiting for people and for
+    /// a process that goes on is no part of it.
+    pub spent: Duration,
 }
 
 /// A recorded event; its output, if it had one, is left out.
@@ -73,6 +82,8 @@ struct RunRow {
     origin: String,
     graph: String,
     graph_text: String,
+    graph_path: Option<String>,
+    retry_of: Option<String>,
     job: String,
     inline_secrets: String,
     status: String,
@@ -121,6 +132,7 @@ impl Store {
         open_questions.retain(|question| !answers.contains_key(&question.id));
         Ok(RunDocument {
             run_id,
+            retry_of: row.retry_of.as_deref().map(parse_id).transpose()?,
             graph: row.graph,
             status: from_word(&row.status)?,
             error: row.error,
@@ -143,11 +155,12 @@ impl Store {
         let row = self.run_row(run_id).await?;
         let mut stages = Vec::new();
         for document in self.stage_documents(run_id).await? {
-            let (kind, output) = self.stage_output(run_id, &document.id).await?;
+            let (kind, output, reused) = self.stage_output(run_id, &document.id).await?;
             stages.push(StoredStage {
                 document,
                 kind,
                 output,
+                reused,
             });
         }
         Ok(StoredRun {
@@ -156,6 +169,7 @@ impl Store {
             status: from_word(&row.status)?,
             graph: row.graph,
             graph_text: row.graph_text,
+            graph_path: row.graph_path,
             job: from_json(&row.job)?,
             inline_secrets: from_json(&row.inline_secrets)?,
             stages,
@@ -163,6 +177,7 @@ impl Store {
             questions: self.questions(run_id).await?,
             answers: self.answers(run_id).await?,
             artifacts: self.artifacts_by_stage(run_id).await?,
+            spent: self.spent(run_id).await?,
         })
     }
 
@@ -230,6 +245,64 @@ impl Store {
             .collect())
     }
 
+    /// Gives everything that a run recorded but progress and log lines, each event with its time.
+    ///
+    /// # Errors
+    /// There is no such run, or the store cannot be read.
+    pub async fn history(&self, run_id: Uuid) -> Result<Vec<(OffsetDateTime, Event)>> {
+        self.status(run_id).await?;
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT at, event FROM events
+             WHERE run_id = ? AND event ->> '$.event' NOT IN ('stage_progress', 'stage_log') ORDER BY seq",
+        )
+        .bind(run_id.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read events", &error))?;
+        let timed = |(at, event): &(String, String)| Ok((parse_time(at)?, from_json(event)?));
+        rows.iter().map(timed).collect()
+    }
+
+    /// Gives up to `limit` lines of a run's log after the event with the number `after`, of one stage or of all.
+    ///
+    /// # Errors
+    /// There is no such run, or the store cannot be read.
+    pub async fn logs(
+        &self,
+        run_id: Uuid,
+        stage: Option<&str>,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<LogLine>> {
+        self.status(run_id).await?;
+        let rows: Vec<(i64, String, String)> = sqlx::query_as(
+            "SELECT seq, at, event FROM events
+             WHERE run_id = ?1 AND seq > ?2 AND event ->> '$.event' = 'stage_log'
+               AND (?3 IS NULL OR event ->> '$.stage' = ?3)
+             ORDER BY seq LIMIT ?4",
+        )
+        .bind(run_id.to_string())
+        .bind(after)
+        .bind(stage)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read the log", &error))?;
+        let mut lines = Vec::new();
+        for (seq, at, event) in rows {
+            if let Event::StageLog { stage, level, line } = from_json(&event)? {
+                lines.push(LogLine {
+                    seq,
+                    at,
+                    stage: stage.to_string(),
+                    level,
+                    line,
+                });
+            }
+        }
+        Ok(lines)
+    }
+
     /// Gives a run's files by name.
     ///
     /// # Errors
@@ -268,7 +341,8 @@ impl Store {
 
     async fn run_row(&self, run_id: Uuid) -> Result<RunRow> {
         sqlx::query_as(
-            "SELECT origin, graph, graph_text, job, inline_secrets, status, error, created_at, started_at, finished_at
+            "SELECT origin, graph, graph_text, graph_path, retry_of, job, inline_secrets, status, error, created_at,
+                    started_at, finished_at
              FROM runs WHERE id = ?",
         )
         .bind(run_id.to_string())
@@ -303,9 +377,9 @@ impl Store {
         &self,
         run_id: Uuid,
         stage: &str,
-    ) -> Result<(Option<Kind>, Option<Value>)> {
-        let (kind, output): (Option<String>, Option<String>) =
-            sqlx::query_as("SELECT kind, output FROM stages WHERE run_id = ? AND id = ?")
+    ) -> Result<(Option<Kind>, Option<Value>, bool)> {
+        let (kind, output, reused): (Option<String>, Option<String>, bool) =
+            sqlx::query_as("SELECT kind, output, reused FROM stages WHERE run_id = ? AND id = ?")
                 .bind(run_id.to_string())
                 .bind(stage)
                 .fetch_one(&self.pool)
@@ -314,7 +388,28 @@ impl Store {
         Ok((
             kind.map(Kind::named),
             output.as_deref().map(from_json).transpose()?,
+            reused,
         ))
+    }
+
+    async fn spent(&self, run_id: Uuid) -> Result<Duration> {
+        let executions: Vec<(String, String)> = sqlx::query_as(
+            "SELECT min(at), max(at) FROM
+                 (SELECT at, sum(event ->> '$.event' = 'run_started') OVER (ORDER BY seq) AS execution
+                  FROM events WHERE run_id = ?)
+             WHERE execution > 0 GROUP BY execution",
+        )
+        .bind(run_id.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read how long the run worked", &error))?;
+        let mut spent = Duration::ZERO;
+        for (first, last) in executions {
+            // A clock that was set back took no time.
+            let worked = parse_time(&last)? - parse_time(&first)?;
+            spent += Duration::try_from(worked).unwrap_or_default();
+        }
+        Ok(spent)
     }
 
     /// The output of a kind, of the last stage in the plan's order that wrote one.

@@ -9,7 +9,7 @@ use super::{Store, json, now, word};
 use crate::error::Result;
 use crate::graph::event::{Artifact, Event, Question, Reason, RunStatus, StageStatus};
 
-type Row = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
+pub(super) type Row = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
 
 impl Store {
     /// Records a batch of a run's events, all or none. Events of a run that is over are dropped.
@@ -27,28 +27,39 @@ impl Store {
         .fetch_optional(&mut *transaction)
         .await
         .map_err(|error| self.failed("read the run's events", &error))?;
-        let Some((mut seq,)) = last else {
+        let Some((last,)) = last else {
             return Ok(());
         };
-        let at = now();
-        for event in events {
-            seq += 1;
-            let shown = json(&event.without_output())?;
-            let line =
-                sqlx::query("INSERT INTO events (run_id, seq, at, event) VALUES (?, ?, ?, ?)")
-                    .bind(id.clone())
-                    .bind(seq)
-                    .bind(at.clone())
-                    .bind(shown);
-            self.execute(&mut transaction, line).await?;
-            for row in rows(&id, event, &at)? {
-                self.execute(&mut transaction, row).await?;
-            }
-        }
+        self.append(&mut transaction, &id, last, events).await?;
         self.commit(transaction).await
     }
 
-    async fn execute(
+    /// Appends events behind the one with the number `last`, and what they change.
+    pub(super) async fn append(
+        &self,
+        transaction: &mut Transaction<'static, Sqlite>,
+        id: &str,
+        last: i64,
+        events: &[Event],
+    ) -> Result<()> {
+        let at = now();
+        for (seq, event) in (last + 1..).zip(events) {
+            let shown = json(&event.without_output())?;
+            let line =
+                sqlx::query("INSERT INTO events (run_id, seq, at, event) VALUES (?, ?, ?, ?)")
+                    .bind(id.to_owned())
+                    .bind(seq)
+                    .bind(at.clone())
+                    .bind(shown);
+            self.execute(transaction, line).await?;
+            for row in rows(id, event, &at)? {
+                self.execute(transaction, row).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn execute(
         &self,
         transaction: &mut Transaction<'static, Sqlite>,
         row: Row,
@@ -74,6 +85,14 @@ fn rows(id: &str, event: &Event, at: &str) -> Result<Vec<Row>> {
         ],
         Event::QuestionAsked { question } => vec![question_asked(id, question)?],
         Event::ArtifactWritten { stage, artifact } => vec![artifact_written(id, stage, artifact)?],
+        Event::EvidenceKept {
+            stage, evidence, ..
+        } => vec![
+            sqlx::query("UPDATE stages SET evidence = ? WHERE run_id = ? AND id = ?")
+                .bind(evidence.as_deref().map(json).transpose()?)
+                .bind(id.to_owned())
+                .bind(stage.clone()),
+        ],
         Event::StageFinished { .. } => stage_finished(id, event)?.into_iter().collect(),
         Event::RunFinished { status, error, .. } => {
             vec![run_finished(id, *status, error.clone(), at)?]
@@ -81,6 +100,7 @@ fn rows(id: &str, event: &Event, at: &str) -> Result<Vec<Row>> {
         Event::StageProgress { .. }
         | Event::StageLog { .. }
         | Event::StageRetrying { .. }
+        | Event::ConditionEvaluated { .. }
         | Event::EdgeDecided { .. } => Vec::new(),
     })
 }
@@ -99,18 +119,22 @@ fn run_started(id: &str, stages: &[Arc<str>], at: &str) -> Vec<Row> {
         )
         .bind(id.to_owned()),
     ];
-    for (position, stage) in (0_i64..).zip(stages) {
-        rows.push(
-            sqlx::query(
-                "INSERT INTO stages (run_id, id, position, status) VALUES (?, ?, ?, 'pending')
-                 ON CONFLICT (run_id, id) DO NOTHING",
-            )
-            .bind(id.to_owned())
-            .bind(stage.clone())
-            .bind(position),
-        );
-    }
+    rows.extend(pending(id, stages));
     rows
+}
+
+/// Makes the rows of the plan's stages, those aside that are there.
+pub(super) fn pending(id: &str, stages: &[Arc<str>]) -> Vec<Row> {
+    let rows = (0_i64..).zip(stages).map(|(position, stage)| {
+        sqlx::query(
+            "INSERT INTO stages (run_id, id, position, status) VALUES (?, ?, ?, 'pending')
+             ON CONFLICT (run_id, id) DO NOTHING",
+        )
+        .bind(id.to_owned())
+        .bind(stage.clone())
+        .bind(position)
+    });
+    rows.collect()
 }
 
 fn question_asked(id: &str, question: &Question) -> Result<Row> {

@@ -14,10 +14,12 @@ fn new_run<'a>(id: Uuid, key: Option<&'a str>, fingerprint: &'a str) -> NewRun<'
         origin: Origin::Gateway,
         graph: "small",
         graph_text: "name = \"small\"",
+        graph_path: None,
         job: &Value::Null,
         inline_secrets: &[],
         fingerprint,
         idempotency_key: key,
+        adopted: None,
     }
 }
 

@@ -1,13 +1,13 @@
-//! Graph files: the shipped ones, and the folders of valid and invalid ones.
+//! The default graph, run to its end without a database.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use relvec::graph::context::{Answer, RunEnvironment, Secrets};
 use relvec::graph::event::{Event, StageStatus};
-use relvec::graph::file::{GraphFile, schema};
+use relvec::graph::file::GraphFile;
 use relvec::graph::plan::Plan;
 use relvec::graph::preview::{agrees, preview};
 use relvec::graph::result::{RecordedStage, RunInput, RunResult};
@@ -18,157 +18,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::scripted::HANDLERS;
-
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/graphs")
-        .join(name)
-}
-
-fn files(name: &str, extension: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for entry in std::fs::read_dir(folder(name)).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|found| found == extension) {
-            let stem = path.file_stem().and_then(|stem| stem.to_str());
-            names.insert(stem.expect("a name").to_owned());
-        }
-    }
-    names
-}
-
-fn updating() -> bool {
-    relvec::settings::variable("UPDATE_EXPECTED").is_some()
-}
-
-#[test]
-fn every_valid_graph_is_accepted() {
-    let names = files("valid", "toml");
-    assert!(names.len() >= 5, "{names:?}");
-    for name in names {
-        let bytes = std::fs::read(folder("valid").join(format!("{name}.toml"))).expect("a file");
-        match Plan::parse(&format!("{name}.toml"), &bytes, HANDLERS) {
-            Ok(plan) => assert_eq!(plan.name(), name),
-            Err(found) => panic!("{}", found.render(false)),
-        }
-    }
-}
-
-#[test]
-fn every_invalid_graph_has_the_diagnostic_beside_it() {
-    let names = files("invalid", "toml");
-    assert!(names.len() >= 30, "{names:?}");
-    let mut different = Vec::new();
-    for name in &names {
-        let bytes = std::fs::read(folder("invalid").join(format!("{name}.toml"))).expect("a file");
-        let Err(found) = Plan::parse(&format!("{name}.toml"), &bytes, HANDLERS) else {
-            panic!("{name}.toml is accepted");
-        };
-        let drawn = found.render(false);
-        let expected = folder("invalid").join(format!("{name}.txt"));
-        if updating() {
-            std::fs::write(&expected, &drawn).expect("a file that can be written");
-        }
-        let said = std::fs::read_to_string(&expected).unwrap_or_default();
-        if said != drawn {
-            different.push(format!("{name}.toml now says:\n{drawn}"));
-        }
-    }
-    assert!(
-        different.is_empty(),
-        "run with UPDATE_EXPECTED=1 if this is meant\n{}",
-        different.join("\n")
-    );
-}
-
-#[test]
-fn no_expected_diagnostic_is_left_without_its_graph() {
-    let graphs = files("invalid", "toml");
-    let expected = files("invalid", "txt");
-    assert_eq!(graphs, expected);
-    assert!(files("valid", "txt").is_empty());
-    for name in ["valid", "invalid"] {
-        let all = std::fs::read_dir(folder(name)).expect("a folder").count();
-        let known = files(name, "toml").len() + files(name, "txt").len();
-        assert_eq!(all, known, "a file of another sort in tests/graphs/{name}");
-    }
-}
-
-#[test]
-fn the_schema_takes_valid_graphs() {
-    let validator = jsonschema::validator_for(&schema(HANDLERS)).expect("a schema");
-    let valid = files("valid", "toml").into_iter().map(|name| {
-        let path = folder("valid").join(format!("{name}.toml"));
-        std::fs::read_to_string(path).expect("a file")
-    });
-    for text in valid.chain([default_text()]) {
-        let text = text.trim_start_matches('\u{FEFF}');
-        let graph: Value = toml::from_str(text).expect("TOML");
-        let errors: Vec<_> = validator
-            .iter_errors(&graph)
-            .map(|e| e.to_string())
-            .collect();
-        assert!(errors.is_empty(), "{errors:?} in\n{text}");
-    }
-}
-
-#[test]
-fn hostile_files_end_in_a_diagnostic() {
-    let head = "name = \"g\"\n";
-    for (what, text) in [
-        ("a mebibyte and more", "#".repeat(10 << 20)),
-        (
-            "nested arrays",
-            format!("{head}description = {}", "[".repeat(20_000)),
-        ),
-        (
-            "nested tables",
-            format!("{head}description = {}", "{a=".repeat(20_000)),
-        ),
-        (
-            "plus signs",
-            format!("{head}concurrency = {}1", "+".repeat(100_000)),
-        ),
-        ("dotted keys", format!("{head}{}a = 1", "a.".repeat(20_000))),
-        (
-            "many edges",
-            format!("{head}{}", "[[edges]]\n".repeat(50_000)),
-        ),
-        (
-            "many stages",
-            format!(
-                "{head}edges=[{{chain=[{}]}}]",
-                "\"a\",\"b\",".repeat(100_000)
-            ),
-        ),
-        (
-            "many unknown stages in conditions",
-            (0..5_000).fold(format!("{head}edges = [\n"), |text, n| {
-                text + &format!(
-                    "{{ from = \"a{n}\", to = \"b\", when = \"stages.c{n}.status == 'x'\" }},\n"
-                )
-            }) + "]",
-        ),
-        (
-            "a long name",
-            format!("{head}[stages.{}]", "a".repeat(500_000)),
-        ),
-        (
-            "many unknown keys",
-            (0..20_000).fold(head.to_owned(), |text, n| format!("{text}k{n}=1\n")),
-        ),
-    ] {
-        let Err(found) = Plan::parse("hostile.toml", text.as_bytes(), HANDLERS) else {
-            panic!("{what} is accepted");
-        };
-        let drawn = found.render(false);
-        assert!(
-            !drawn.is_empty() && drawn.len() < 200_000,
-            "{what}: {} bytes",
-            drawn.len()
-        );
-    }
-}
 
 fn default_text() -> String {
     let graph = shipped("default").expect("the default graph");
@@ -396,6 +245,7 @@ fn recorded(events: &[Event]) -> Vec<RecordedStage> {
             output: output.clone(),
             decisions: decisions(stage),
             artifacts: Vec::new(),
+            reused: false,
         }),
         _ => None,
     });

@@ -1,6 +1,10 @@
 //! The integration tests: one binary. What is in `with_services` needs what `tests/run` starts; the rest needs nothing.
 
 mod bad_input;
+mod drawings;
+mod findings;
+mod fuzz;
+mod graph_files;
 mod graphs;
 mod relvec;
 mod schemas;

@@ -87,6 +87,7 @@ macro_rules! scripted {
             name: $name,
             summary: "for tests",
             side_effects: false,
+            for_people: false,
             interface: Some(|| Interface {
                 reads: reads(&[$($required),*], &["job", $($optional),*]),
                 writes: Kind::new($writes),

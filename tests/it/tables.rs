@@ -5,6 +5,8 @@ use std::path::Path;
 
 use relvec::handlers::HANDLERS;
 
+use crate::relvec::Relvec;
+
 #[test]
 fn every_file_of_the_handlers_folder_is_in_the_table() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/handlers");
@@ -21,4 +23,19 @@ fn every_file_of_the_handlers_folder_is_in_the_table() {
         .collect();
     assert_eq!(files, table);
     assert_eq!(table.len(), HANDLERS.len(), "no handler stands twice");
+}
+
+#[test]
+fn handlers_that_a_graph_file_declares_explain_themselves() {
+    let ended = Relvec::new().call(&["handlers", "command"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for says in [
+        "command: runs a program",
+        "reads and writes what its parameters declare",
+        "\"program\"",
+        "\"max_output\"",
+        "Beside `PATH` it sees no others",
+    ] {
+        assert!(ended.stdout.contains(says), "{says}: {}", ended.stdout);
+    }
 }

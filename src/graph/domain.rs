@@ -1,0 +1,195 @@
+//! Evaluates conditions for every combination of the values that they can read, where these are few.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use serde_json::Value;
+
+use super::condition::{Condition, Found};
+
+/// Combinations that are tried.
+const MOST: usize = 1_024;
+
+/// The values that a path can have, `None` for its absence.
+pub(super) type Values = Vec<Option<Value>>;
+
+/// What conditions give for one combination of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Given {
+    Bool(bool),
+    /// It cannot be evaluated with these values.
+    Error,
+    /// It depends on a value of which nothing is known.
+    Unknown,
+}
+
+/// Tries conditions together. `values` gives the values that a path of one of them can have, `None` where there are too many. Gives
+/// false where not every combination was tried, because there are too many or because `visit` broke off.
+pub(super) fn each_combination(
+    conditions: &[&Condition],
+    values: &dyn Fn(usize, &[String]) -> Option<Values>,
+    visit: &mut dyn FnMut(&[Given]) -> ControlFlow<()>,
+) -> bool {
+    let mut known: BTreeMap<&[String], Values> = BTreeMap::new();
+    let mut unknown: Vec<&[String]> = Vec::new();
+    let mut count = 1_usize;
+    for (number, condition) in conditions.iter().enumerate() {
+        for path in condition.paths() {
+            let path = path.segments.as_slice();
+            if known.contains_key(path) || unknown.contains(&path) {
+                continue;
+            }
+            match values(number, path) {
+                Some(values) => {
+                    count = count.saturating_mul(values.len());
+                    known.insert(path, values);
+                }
+                None => unknown.push(path),
+            }
+        }
+    }
+    let all = known.keys().copied().chain(unknown.iter().copied());
+    let all: Vec<&[String]> = all.collect();
+    if count == 0 || count > MOST || overlap(&all) {
+        return false;
+    }
+    let mut given = Vec::with_capacity(conditions.len());
+    (0..count).all(|number| {
+        let chosen = chosen(&known, number);
+        given.clear();
+        given.extend(
+            conditions
+                .iter()
+                .map(|condition| evaluate(condition, &chosen)),
+        );
+        visit(&given).is_continue()
+    })
+}
+
+/// Of a path and its beginning each says something about the other: their values cannot be chosen apart.
+fn overlap(paths: &[&[String]]) -> bool {
+    paths.iter().enumerate().any(|(place, path)| {
+        let others = paths
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != place);
+        others.into_iter().any(|(_, other)| other.starts_with(path))
+    })
+}
+
+type Chosen<'a> = BTreeMap<&'a [String], Option<&'a Value>>;
+
+/// Chooses a value for each path: the digits of a number whose places count differently far.
+fn chosen<'a>(known: &'a BTreeMap<&'a [String], Values>, mut number: usize) -> Chosen<'a> {
+    let mut chosen = BTreeMap::new();
+    for (path, values) in known {
+        chosen.insert(*path, values[number % values.len()].as_ref());
+        number /= values.len();
+    }
+    chosen
+}
+
+fn evaluate(condition: &Condition, chosen: &Chosen<'_>) -> Given {
+    let is_known = |path: &[String]| chosen.contains_key(path);
+    let decision = condition.evaluate(|_, path| match chosen.get(path) {
+        Some(Some(value)) => Found {
+            depth: path.len(),
+            value: Cow::Borrowed(*value),
+        },
+        Some(None) => Found {
+            depth: path.len() - 1,
+            value: Cow::Owned(Value::Object(serde_json::Map::new())),
+        },
+        // What is not known is not there: where the result does not depend on it, there is one all the same.
+        None => Found {
+            depth: 0,
+            value: Cow::Owned(Value::Null),
+        },
+    });
+    match decision {
+        Ok(decision) => Given::Bool(decision.holds),
+        Err(_)
+            if condition
+                .paths()
+                .iter()
+                .all(|path| is_known(&path.segments)) =>
+        {
+            Given::Error
+        }
+        Err(_) => Given::Unknown,
+    }
+}
+
+/// Says what a condition gives whatever it reads; `None` where that depends, or cannot be found out.
+pub(super) fn constant(
+    condition: &Condition,
+    values: &dyn Fn(&[String]) -> Option<Values>,
+) -> Option<bool> {
+    let mut constant = None;
+    let tried = each_combination(&[condition], &|_, path| values(path), &mut |given| match (
+        given[0], constant,
+    ) {
+        (Given::Error, _) => ControlFlow::Continue(()),
+        (Given::Bool(holds), None) => {
+            constant = Some(holds);
+            ControlFlow::Continue(())
+        }
+        (Given::Bool(holds), Some(before)) if holds == before => ControlFlow::Continue(()),
+        (Given::Bool(_) | Given::Unknown, _) => ControlFlow::Break(()),
+    });
+    constant.filter(|_| tried)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// `a`, `b` are bools; `color` one of three; `maybe` a bool that may be absent; of `n` nothing is known.
+    fn values(path: &[String]) -> Option<Values> {
+        let some = |list: Value| {
+            list.as_array()
+                .cloned()
+                .map(|l| l.into_iter().map(Some).collect::<Values>())
+        };
+        match path[1].as_str() {
+            "a" | "b" => some(json!([true, false])),
+            "color" => some(json!(["red", "green", "blue"])),
+            "maybe" => Some(vec![Some(json!(true)), Some(json!(false)), None]),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn constants_are_found_and_nothing_else() {
+        for (expression, expected) in [
+            ("true", Some(true)),
+            ("1 == 2", Some(false)),
+            ("job.a || !job.a", Some(true)),
+            ("job.a && !job.a", Some(false)),
+            ("job.a || job.b", None),
+            ("job.color == 'red' && job.color == 'blue'", Some(false)),
+            ("job.color in ['red', 'green', 'blue']", Some(true)),
+            ("job.color in ['red', 'green']", None),
+            ("job.n > 3", None),
+            ("job.n > 3 || job.a || !job.a", Some(true)),
+            ("job.n > 3 && job.a && !job.a", Some(false)),
+            ("has(job.maybe)", None),
+            ("job.maybe || !job.maybe", Some(true)),
+            ("has(job.n)", None),
+            ("has(job.maybe.x) || job.maybe", None),
+        ] {
+            let condition = Condition::compile(expression).expect(expression);
+            assert_eq!(constant(&condition, &values), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn too_many_combinations_are_not_tried() {
+        let many: Vec<String> = (0..11).map(|n| format!("job.a{n}")).collect();
+        let condition = Condition::compile(&many.join(" || ")).expect("a condition");
+        let bools = |_: &[String]| Some(vec![Some(json!(true)), Some(json!(true))]);
+        assert_eq!(constant(&condition, &bools), None);
+    }
+}
