@@ -1,5 +1,6 @@
 //! Handlers that block their thread, and runs that nobody pulls for a while, one test a rule.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -22,12 +23,11 @@ fn start(text: &str, folder: &TempDir) -> Run {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blocked_threads_stop_no_other_stage_and_no_other_run() {
     let folder = TempDir::new().expect("a folder");
-    let blocks: String = (1..=4)
-        .map(|n| format!("[stages.block{n}]\n{BLOCK}"))
-        .collect();
-    let roots: String = (1..=4)
-        .map(|n| format!("{{ chain = [\"block{n}\", \"last\"] }},\n"))
-        .collect();
+    let (mut blocks, mut roots) = (String::new(), String::new());
+    for n in 1..=4 {
+        let _ = write!(blocks, "[stages.block{n}]\n{BLOCK}");
+        let _ = writeln!(roots, "{{ chain = [\"block{n}\", \"last\"] }},");
+    }
     let rest = format!(
         "concurrency = 8\nedges = [{{ chain = [\"a\", \"b\", \"c\", \"last\"] }},\n{roots}]\n{blocks}"
     );

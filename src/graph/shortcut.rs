@@ -73,14 +73,20 @@ impl Shortcut {
             Self::Holds(path) => at(*path)?.as_bool(),
             Self::Equals(path, scalar) => scalar.is(at(*path)?),
             Self::Not(of) => of.answer(found, paths).map(|holds| !holds),
-            Self::And(a, b) => match a.answer(found, paths)? {
-                true => b.answer(found, paths),
-                false => Some(false),
-            },
-            Self::Or(a, b) => match a.answer(found, paths)? {
-                true => Some(true),
-                false => b.answer(found, paths),
-            },
+            Self::And(a, b) => {
+                if a.answer(found, paths)? {
+                    b.answer(found, paths)
+                } else {
+                    Some(false)
+                }
+            }
+            Self::Or(a, b) => {
+                if a.answer(found, paths)? {
+                    Some(true)
+                } else {
+                    b.answer(found, paths)
+                }
+            }
         }
     }
 }
