@@ -79,3 +79,23 @@ run_tests() {
     cargo test --no-fail-fast -- "$@"
   fi
 }
+
+# Holds schemas/graph.json against two editors' tools: the shipped graphs fit, and each file of tests/editors is refused.
+check_editors() {
+  local wanted="taplo==0.9.3 tombi==1.9.6" venv=target/editors graph
+  if [ "$(cat "$venv/installed.txt" 2>/dev/null)" != "$wanted" ]; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    # shellcheck disable=SC2086 # two words
+    "$venv/bin/pip" install --quiet --disable-pip-version-check $wanted || fail "taplo and tombi cannot be installed"
+    echo "$wanted" >"$venv/installed.txt"
+  fi
+  local taplo=("$venv/bin/taplo" check --schema "file://$PWD/schemas/graph.json")
+  local tombi=("$venv/bin/tombi" lint --offline --error-on-warnings)
+  "${taplo[@]}" graphs/*.toml 2>/dev/null || fail "taplo refuses a shipped graph"
+  "${tombi[@]}" graphs/*.toml || fail "tombi refuses a shipped graph"
+  for graph in tests/editors/*.toml; do
+    ! "${taplo[@]}" "$graph" >/dev/null 2>&1 || fail "taplo takes $graph"
+    ! "${tombi[@]}" "$graph" >/dev/null 2>&1 || fail "tombi takes $graph"
+  done
+}

@@ -53,7 +53,7 @@ fn edges(text: &mut String, title: &str, edges: &[EdgeEvidence]) {
         match &edge.decision {
             Some(decision) => decided(text, decision),
             None => {
-                let _ = writeln!(text, "  {} -> {}: not decided yet", edge.from, edge.to);
+                let _ = writeln!(text, "  {} -> {}: not decided", edge.from, edge.to);
             }
         }
     }

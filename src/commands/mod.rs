@@ -1,8 +1,8 @@
 //! What each command does, one file a group. Every function gives the process exit code.
 
 pub mod describe;
-mod draw;
 mod diff;
+mod draw;
 mod explain;
 mod graphs;
 mod inspect;

@@ -96,8 +96,8 @@ fn report(path: &str, ran: &Rehearsal, minimum: Option<u8>) -> String {
                 why,
             } = mismatch;
             let _ = writeln!(text, "         {what}: expected {expected}, came {came}");
-            if let Some(why) = why.as_ref().map(why_text).filter(|why| !why.is_empty()) {
-                let _ = writeln!(text, "           {why}");
+            for line in why.as_ref().map(why_lines).unwrap_or_default() {
+                let _ = writeln!(text, "           {line}");
             }
         }
     }
@@ -122,19 +122,27 @@ fn report(path: &str, ran: &Rehearsal, minimum: Option<u8>) -> String {
     text
 }
 
-fn why_text(why: &Why) -> String {
-    match why {
+fn why_lines(why: &Why) -> Vec<String> {
+    let text = match why {
+        Why::Edges(edges) => {
+            let line = |edge: &EdgeDecision| {
+                let taken = if edge.taken { "taken" } else { "not taken" };
+                format!(
+                    "{} -> {} is {taken}: {}",
+                    edge.from,
+                    edge.to,
+                    edge_text(edge)
+                )
+            };
+            return edges.iter().map(line).collect();
+        }
         Why::Stage(Reason::ConditionFalse { expression, values }) => {
             format!("`{expression}` is false: {}", values_text(values))
         }
-        Why::Stage(Reason::NoEdgeTaken { edges }) => {
-            let edges: Vec<String> = edges.iter().map(edge_text).collect();
-            edges.join("; ")
-        }
         Why::Stage(reason) => reason_text(reason),
-        Why::Edge(decision) => edge_text(decision),
         Why::Error(error) => error.clone(),
-    }
+    };
+    text.lines().map(str::to_owned).collect()
 }
 
 fn edge_text(decision: &EdgeDecision) -> String {

@@ -91,8 +91,8 @@ impl Expectation {
         ("waiting", RunStatus::Waiting),
     ];
 
-    /// The statuses that a stage can end with.
-    pub const STAGE: [StageStatus; 7] = [
+    /// The statuses that a stage can have once its run is over or waits.
+    pub const STAGE: [StageStatus; 8] = [
         StageStatus::Succeeded,
         StageStatus::Failed,
         StageStatus::TimedOut,
@@ -100,6 +100,7 @@ impl Expectation {
         StageStatus::NotTaken,
         StageStatus::Waiting,
         StageStatus::Cancelled,
+        StageStatus::Pending,
     ];
 
     /// Says whether nothing is expected: such a test cannot fail.

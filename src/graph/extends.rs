@@ -100,7 +100,7 @@ fn stage_over(stage: StageEntry, base: &mut StageEntry) {
     let other_handler = stage.handler.is_some() && named(&stage) != named(base);
     let base_with = base.with.take().filter(|_| !other_handler);
     *base = StageEntry {
-        id: base.id.clone(),
+        id: stage.id,
         handler: stage.handler.or(base.handler.take()),
         when: stage.when.or(base.when.take()),
         disabled: stage.disabled.or(base.disabled.take()),
@@ -164,6 +164,24 @@ mod tests {
         let over = over.replace("effect", "step");
         let file = load(&over, &[("base", BASE)]).expect("a graph");
         assert!(to_toml(&file).contains("with = { value = 3 }"));
+    }
+
+    #[test]
+    fn a_table_that_no_edge_names_is_told_only_where_the_file_has_one() {
+        let over = "name = \"over\"\nextends = \"base\"\nedges = [{ chain = [\"b\", \"c\"] }]\n\
+                    [stages.b]\nhandler = \"step\"\n[stages.c]\nhandler = \"step\"\n";
+        let warned = |text: &str| {
+            let file = load(text, &[("base", BASE)]).expect("a graph");
+            let plan = Plan::build(&file, HANDLERS).expect("a plan");
+            let warnings = plan.warnings().list();
+            let left_out = warnings.iter().filter(|w| w.code == "stage-not-in-graph");
+            left_out.map(|w| w.line).collect::<Vec<_>>()
+        };
+        assert_eq!(warned(over), [0_usize; 0]);
+        assert_eq!(
+            warned(&format!("{over}[stages.a]\ntimeout = \"1s\"\n")),
+            [8]
+        );
     }
 
     #[test]

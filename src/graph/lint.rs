@@ -270,17 +270,16 @@ impl Lint<'_> {
                 read.insert(*stage);
             }
         }
-        // What is disabled today reads tomorrow.
-        let disabled = self
-            .draft
-            .stages
-            .iter()
-            .filter(|stage| stage.disabled.is_some());
-        let readers = disabled.filter_map(|stage| stage.handler.as_ref());
-        let reads: HashSet<_> = readers
-            .flat_map(|built| &built.interface.reads)
-            .map(|read| &read.kind)
-            .collect();
+        // What is disabled today reads tomorrow, and is read tomorrow.
+        let (mut by_disabled, mut by_any) = (HashSet::new(), HashSet::new());
+        for stage in &self.draft.stages {
+            for read in stage.handler.iter().flat_map(|it| &it.interface.reads) {
+                by_any.insert(&read.kind);
+                if stage.disabled.is_some() {
+                    by_disabled.insert(&read.kind);
+                }
+            }
+        }
         for (number, stage) in self.draft.stages.iter().enumerate() {
             let Some(built) = &stage.handler else {
                 continue;
@@ -288,6 +287,11 @@ impl Lint<'_> {
             let kind = &built.interface.writes;
             let for_people = built.of.side_effects || built.of.for_people;
             let is_last = self.shape.outs[number].is_empty();
+            let reads = if stage.disabled.is_some() {
+                &by_any
+            } else {
+                &by_disabled
+            };
             if for_people || is_last || read.contains(&number) || reads.contains(kind) {
                 continue;
             }

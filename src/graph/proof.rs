@@ -163,4 +163,10 @@ when = "stages.use_alpha.status == 'succeeded'"
 "#;
     // That nobody reads `used` is told whether or not the stage is disabled.
     assert_eq!(warnings(text), ["output-never-read"]);
+    // `alpha` has a reader, whoever of the two is disabled.
+    let read = "name = \"g\"\n[[edges]]\nchain = [\"make_alpha\", \"maybe_alpha\"]\n";
+    for disabled in ["make_alpha", "maybe_alpha"] {
+        let text = format!("{read}[stages.{disabled}]\ndisabled = true\n");
+        assert_eq!(warnings(&text), [""; 0], "{disabled}");
+    }
 }

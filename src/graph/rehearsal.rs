@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::cases::{Case, EdgeName, Expectation};
 use super::context::{RunEnvironment, Secrets};
 use super::diagnostic::Diagnostics;
-use super::event::{EdgeDecision, Event, Reason, RunStatus};
+use super::event::{EdgeDecision, EdgeReason, Event, Reason, RunStatus};
 use super::file::GraphFile;
 use super::handler::Catalog;
 use super::plan::{Plan, Selection};
@@ -67,8 +67,9 @@ pub struct Mismatch {
 pub enum Why {
     /// A stage's reason.
     Stage(Reason),
-    /// An edge's decision, with the values that its condition read.
-    Edge(EdgeDecision),
+    /// Decisions about edges, with the values that conditions read: the edges that led to a stage or did not, and where an `else` was
+    /// not taken, what was taken before it.
+    Edges(Vec<EdgeDecision>),
     /// The run's error, or a defect of the plan.
     Error(String),
 }
@@ -190,7 +191,10 @@ impl Ran {
                     what: format!("stage {}", stage.id),
                     expected: status.name().to_owned(),
                     came: stage.status.name().to_owned(),
-                    why: stage.reason.clone().map(Why::Stage),
+                    why: stage
+                        .reason
+                        .clone()
+                        .map(|reason| self.why(&stage.id, reason)),
                 });
             }
         }
@@ -200,18 +204,65 @@ impl Ran {
         found
     }
 
-    fn edge(&self, edge: &EdgeName, expected: bool) -> Option<Mismatch> {
-        let mut decisions = self.events.iter().filter_map(|event| match event {
+    fn decisions(&self) -> impl Iterator<Item = &EdgeDecision> {
+        self.events.iter().filter_map(|event| match event {
             Event::EdgeDecided { decision } => Some(decision),
             _ => None,
-        });
+        })
+    }
+
+    fn why(&self, stage: &str, reason: Reason) -> Why {
+        match reason {
+            Reason::Ran => {
+                let led = self
+                    .decisions()
+                    .filter(|made| made.taken && *made.to == *stage);
+                let led: Vec<_> = led.collect();
+                if led.is_empty() {
+                    return Why::Stage(reason);
+                }
+                self.because(led)
+            }
+            Reason::NoEdgeTaken { edges } => self.because(edges.iter().collect()),
+            Reason::ConditionFalse { .. }
+            | Reason::Disabled { .. }
+            | Reason::ErrorSkipped { .. }
+            | Reason::Error { .. }
+            | Reason::Parked { .. }
+            | Reason::RunEnded { .. }
+            | Reason::Reused { .. }
+            | Reason::Recorded => Why::Stage(reason),
+        }
+    }
+
+    /// Behind an `else` edge that was not taken stands what was taken in its place.
+    fn because(&self, edges: Vec<&EdgeDecision>) -> Why {
+        let mut all = Vec::with_capacity(edges.len());
+        for edge in edges {
+            all.push(edge.clone());
+            if matches!(
+                edge.because,
+                EdgeReason::Else {
+                    sibling_taken: true
+                }
+            ) {
+                let taken = self.decisions();
+                let taken = taken.filter(|made| made.taken && made.from == edge.from);
+                all.extend(taken.cloned());
+            }
+        }
+        Why::Edges(all)
+    }
+
+    fn edge(&self, edge: &EdgeName, expected: bool) -> Option<Mismatch> {
+        let mut decisions = self.decisions();
         let decision = decisions.find(|made| *made.from == *edge.from && *made.to == *edge.to);
         if decision.is_some_and(|made| made.taken) == expected {
             return None;
         }
         let name = |taken| if taken { "taken" } else { "not taken" };
         let (came, why) = if let Some(made) = decision {
-            (name(made.taken), Some(Why::Edge(made.clone())))
+            (name(made.taken), Some(self.because(vec![made])))
         } else {
             let mut stages = self.result.stages.iter();
             let from = stages.find(|stage| stage.id == edge.from);

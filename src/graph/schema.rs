@@ -10,6 +10,8 @@ const NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
 const DURATION: &str = "^[0-9]+(ms|s|m|h)$";
 
 /// Gives the JSON Schema (2020-12) of graph files that use these handlers.
+///
+/// Editors complete from `properties`, `anyOf` and local references; conditions (`if`) say which handler's parameters are right.
 #[must_use]
 pub fn schema(handlers: &[HandlerType]) -> Value {
     let mut definitions = Map::new();
@@ -24,23 +26,16 @@ pub fn schema(handlers: &[HandlerType]) -> Value {
     definitions.insert("retry".to_owned(), retry());
     definitions.insert("condition".to_owned(), condition());
     definitions.insert("edge".to_owned(), edge());
-    definitions.insert("stage".to_owned(), stage(handlers));
+    definitions.insert("stage".to_owned(), stage(handlers, None));
     definitions.insert("test".to_owned(), test());
     let mut by_id = Map::new();
     for handler in handlers {
-        // The schema of the parameters refers to its own definitions, so it is a resource of its own.
-        let mut params = (handler.params_schema)();
-        if let Some(params) = params.as_object_mut() {
-            params.insert("$id".to_owned(), json!(resource(handler)));
-        }
+        let params = params(handler);
         definitions.insert(format!("params-{}", handler.name), params);
-        by_id.insert(
-            handler.name.to_owned(),
-            json!({
-                "if": {"not": {"required": ["handler"]}},
-                "then": {"properties": {"with": {"$ref": resource(handler)}}},
-            }),
-        );
+        let of_this = stage(handlers, Some(handler));
+        definitions.insert(format!("stage-{}", handler.name), of_this);
+        let reference = json!({"$ref": format!("#/$defs/stage-{}", handler.name)});
+        by_id.insert(handler.name.to_owned(), reference);
     }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -48,37 +43,70 @@ pub fn schema(handlers: &[HandlerType]) -> Value {
         "type": "object",
         "additionalProperties": false,
         "required": ["name"],
-        "properties": {
-            "name": {"$ref": "#/$defs/name", "description": "The graph's name."},
-            "description": {"type": "string", "description": "What it does, for people."},
-            "extends": {"$ref": "#/$defs/name", "description": "The graph of which this one is the difference."},
-            "input": {"$ref": "#/$defs/name", "description": "The kind that is there before the first stage."},
-            "concurrency": {"type": "integer", "minimum": 1, "maximum": 1024, "description": "How many stages may run at the same time; 4 if absent."},
-            "deadline": {"$ref": "#/$defs/duration", "description": "How long a run may take, without the time that it waits for people."},
-            "defaults": {
-                "type": "object",
-                "additionalProperties": false,
-                "description": "What holds for stages that do not say otherwise.",
-                "properties": {
-                    "timeout": {"$ref": "#/$defs/duration", "description": "How long an attempt may take; 5 minutes if absent."},
-                    "retry": {"$ref": "#/$defs/retry"},
-                },
-            },
-            "edges": {"type": "array", "items": {"$ref": "#/$defs/edge"}},
-            "tests": {"type": "array", "items": {"$ref": "#/$defs/test"}, "description": "What `relvec test` runs."},
-            "stages": {
-                "type": "object",
-                "propertyNames": {"$ref": "#/$defs/name"},
-                "properties": by_id,
-                "patternProperties": {NAME: {"$ref": "#/$defs/stage"}},
-            },
-        },
+        "properties": top(&by_id),
         "$defs": definitions,
     })
 }
 
-fn resource(handler: &HandlerType) -> String {
-    format!("urn:relvec:params:{}", handler.name)
+fn top(stages_by_id: &Map<String, Value>) -> Value {
+    json!({
+        "name": {"$ref": "#/$defs/name", "description": "The graph's name."},
+        "description": {"type": "string", "description": "What it does, for people."},
+        "extends": {"$ref": "#/$defs/name", "description": "The graph of which this one is the difference."},
+        "input": {"$ref": "#/$defs/name", "description": "The kind that is there before the first stage."},
+        "concurrency": {"type": "integer", "minimum": 1, "maximum": 1024, "default": 4, "description": "How many stages may run at the same time."},
+        "deadline": {"$ref": "#/$defs/duration", "description": "How long a run may take, without the time that it waits for people."},
+        "defaults": {
+            "type": "object",
+            "additionalProperties": false,
+            "description": "What holds for stages that do not say otherwise.",
+            "properties": {
+                "timeout": {"$ref": "#/$defs/duration", "default": "5m", "description": "How long an attempt may take."},
+                "retry": {"$ref": "#/$defs/retry"},
+            },
+        },
+        "edges": {"type": "array", "items": {"$ref": "#/$defs/edge"}, "description": "What leads from stage to stage."},
+        "tests": {"type": "array", "items": {"$ref": "#/$defs/test"}, "description": "What `relvec test` runs."},
+        "stages": {
+            "type": "object",
+            "description": "Stages, as far as they differ from the defaults.",
+            "propertyNames": {"$ref": "#/$defs/name"},
+            "properties": stages_by_id,
+            "additionalProperties": {"$ref": "#/$defs/stage"},
+        },
+    })
+}
+
+fn params_of(handler: &HandlerType) -> String {
+    format!("#/$defs/params-{}", handler.name)
+}
+
+/// Gives the schema of a handler's parameters as a part of this one: what it refers to lies one level deeper.
+fn params(handler: &HandlerType) -> Value {
+    let mut params = (handler.params_schema)();
+    if let Some(params) = params.as_object_mut() {
+        params.remove("$schema");
+        params.remove("title");
+    }
+    move_references(&mut params, &params_of(handler));
+    params
+}
+
+fn move_references(schema: &mut Value, to: &str) {
+    match schema {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                match value {
+                    Value::String(target) if key == "$ref" => {
+                        *target = target.replacen('#', to, 1);
+                    }
+                    _ => move_references(value, to),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| move_references(value, to)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn condition() -> Value {
@@ -95,10 +123,10 @@ fn retry() -> Value {
         "additionalProperties": false,
         "description": "When another attempt follows a failed one.",
         "properties": {
-            "attempts": {"type": "integer", "minimum": 1, "maximum": 100, "description": "Attempts, the first included."},
-            "base": {"$ref": "#/$defs/duration", "description": "The delay before the second attempt; it doubles from there."},
-            "max": {"$ref": "#/$defs/duration", "description": "The longest delay."},
-            "on": {"type": "array", "items": {"enum": ["transient", "timeout"]}, "description": "The failures that another attempt follows."},
+            "attempts": {"type": "integer", "minimum": 1, "maximum": 100, "default": 1, "description": "Attempts, the first included."},
+            "base": {"$ref": "#/$defs/duration", "default": "1s", "description": "The delay before the second attempt; it doubles from there."},
+            "max": {"$ref": "#/$defs/duration", "default": "30s", "description": "The longest delay."},
+            "on": {"type": "array", "items": {"enum": ["transient", "timeout"]}, "default": ["transient", "timeout"], "description": "The failures that another attempt follows."},
         },
     })
 }
@@ -115,10 +143,11 @@ fn edge() -> Value {
                 "type": "array",
                 "minItems": 1,
                 "items": {"enum": ["succeeded", "failed", "timed_out"]},
-                "description": "Outcomes of `from` that take it; success if absent.",
+                "default": ["succeeded"],
+                "description": "Outcomes of `from` that take it.",
             },
             "when": {"$ref": "#/$defs/condition"},
-            "else": {"type": "boolean", "description": "Taken if none of its siblings was."},
+            "else": {"type": "boolean", "default": false, "description": "Taken if none of its siblings was."},
         },
         "oneOf": [
             {"required": ["chain"], "maxProperties": 1},
@@ -127,30 +156,50 @@ fn edge() -> Value {
     })
 }
 
-fn stage(handlers: &[HandlerType]) -> Value {
-    let parameters = handlers.iter().map(|handler| {
+/// Describes the table of a stage; `by_id` is the handler that has the table's name.
+fn stage(handlers: &[HandlerType], by_id: Option<&HandlerType>) -> Value {
+    let names: Vec<&str> = handlers.iter().map(|handler| handler.name).collect();
+    let of_named = handlers.iter().map(|handler| {
         json!({
             "if": {"required": ["handler"], "properties": {"handler": {"const": handler.name}}},
-            "then": {"properties": {"with": {"$ref": resource(handler)}}},
+            "then": {"properties": {"with": {"$ref": params_of(handler)}}},
         })
     });
-    let parameters: Vec<Value> = parameters.collect();
-    let names: Vec<&str> = handlers.iter().map(|handler| handler.name).collect();
+    let of_id = by_id.map(|handler| {
+        json!({
+            "if": {"not": {"required": ["handler"]}},
+            "then": {"properties": {"with": {"$ref": params_of(handler)}}},
+        })
+    });
+    // The open schema at the end takes anything: this list is what editors complete from, and no check.
+    let offered: Vec<Value> = if let Some(handler) = by_id {
+        vec![json!({"$ref": params_of(handler)}), json!({})]
+    } else {
+        let all = handlers.iter().filter(|handler| has_parameters(handler));
+        let all = all.map(|handler| json!({"$ref": params_of(handler)}));
+        all.chain([json!({})]).collect()
+    };
+    let summary = by_id.map_or_else(
+        || "A stage.".to_owned(),
+        |handler| format!("{}.", handler.summary),
+    );
+    let checks: Vec<Value> = of_id.into_iter().chain(of_named).collect();
     let mut stage = json!({
         "type": "object",
         "additionalProperties": false,
+        "description": summary,
         "properties": {
             "handler": {"enum": names, "description": "What performs it; the id if absent."},
             "when": {"$ref": "#/$defs/condition"},
-            "disabled": {"type": "boolean", "description": "Leaves it out, as if `when` were false."},
-            "on_error": {"enum": ["fail", "skip"], "description": "What a failure does; `fail` if absent."},
+            "disabled": {"type": "boolean", "default": false, "description": "Leaves it out, as if `when` were false."},
+            "on_error": {"enum": ["fail", "skip"], "default": "fail", "description": "What a failure does."},
             "timeout": {"$ref": "#/$defs/duration", "description": "How long an attempt may take."},
             "retry": {"$ref": "#/$defs/retry"},
-            "with": {"type": "object", "description": "The handler's parameters."},
+            "with": {"type": "object", "anyOf": offered, "description": "The handler's parameters."},
         },
     });
-    if let (Some(stage), false) = (stage.as_object_mut(), parameters.is_empty()) {
-        stage.insert("allOf".to_owned(), Value::Array(parameters));
+    if let (Some(stage), false) = (stage.as_object_mut(), checks.is_empty()) {
+        stage.insert("allOf".to_owned(), Value::Array(checks));
     }
     stage
 }
@@ -212,6 +261,12 @@ fn test() -> Value {
     })
 }
 
+fn has_parameters(handler: &HandlerType) -> bool {
+    let schema = (handler.params_schema)();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.is_some_and(|properties| !properties.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,7 +294,8 @@ with = { value = 3 }
 handler = "step"
 with = { does = "fail" }
 [stages.c]
-handler = "step"
+handler = "declare"
+with = { kind = "k", reads = [{ kind = "a", optional = true }] }
 "#;
         assert_eq!(errors(good), 0);
     }
@@ -253,6 +309,11 @@ handler = "step"
             "name = \"g\"\n[stages.step]\nwith = { valeu = 3 }",
             "name = \"g\"\n[[edges]]\nfrom = \"a\"",
             "name = \"g\"\n[stages.Step]",
+            "name = \"g\"\n[stages.step]\nhandler = \"declare\"\nwith = { value = 3 }",
+            "name = \"g\"\n[stages.step]\ntimeuot = \"3s\"",
+            "name = \"g\"\n[defaults.retry]\natempts = 3",
+            "name = \"g\"\n[[edges]]\nfrom = \"a\"\nto = \"b\"\nwehn = \"true\"",
+            "name = \"g\"\n[stages.b]\nhandler = \"declare\"\nwith = { kind = \"k\", reads = [{ kidn = \"a\" }] }",
         ] {
             assert_ne!(errors(bad), 0, "{bad}");
         }

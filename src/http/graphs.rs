@@ -1,4 +1,7 @@
 //! `/graphs`: what can be run, and checks of graph files.
+//!
+//! A graph that a caller sends is only checked: no program and no request in it is ever started. What runs are the graphs that stand on
+//! this machine, by their names.
 
 use axum::Json;
 use axum::body::Body;

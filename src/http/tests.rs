@@ -15,6 +15,8 @@ use super::gateway::Gateway;
 use super::{openapi, serve_on, server};
 use crate::launch::tests::{PASSWORD, chain, inline_job, launch, referring_job};
 
+mod answers;
+
 /// Far longer than anything here takes: what it bounds is a test that would hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,6 +37,7 @@ impl Served {
             ("look", vec!["look"]),
             ("gated", vec!["look", "gate"]),
             ("endless", vec!["look", "endless"]),
+            ("fragile", vec!["look", "fragile"]),
             ("broken", vec!["look", "gat"]),
         ] {
             let graph = chain(name, &stages);
@@ -503,7 +506,10 @@ async fn every_described_route_is_served() {
     let paths = described["paths"].as_object().unwrap();
     assert!(paths.len() > 10);
     for (path, methods) in paths {
-        let path = path.replace("{run_id}", "x").replace("{name}", "x");
+        let path = path
+            .replace("{run_id}", "x")
+            .replace("{name}", "x")
+            .replace("{stage}", "x");
         for method in methods.as_object().unwrap().keys() {
             let method = method.to_uppercase().parse().unwrap();
             let answer = served

@@ -34,6 +34,7 @@ pub use self::change::Cancelled;
 pub use self::read::{StoredEvent, StoredRun, StoredStage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::event::RunStatus;
+use crate::service::lock;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 
@@ -97,6 +98,8 @@ impl Store {
         if let Some(folder) = path.parent() {
             make_private_folder(folder)?;
         }
+        // Two programs that bring the same file up to date would each find what the other has half done.
+        let _lock = lock::acquire(&path.with_extension("lock"), || ()).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

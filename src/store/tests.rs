@@ -286,3 +286,16 @@ async fn what_is_committed_is_on_the_disk() {
         "2"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_start_together_share_a_new_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.db");
+    let opening = (0..8).map(|_| {
+        let path = path.clone();
+        tokio::spawn(async move { Store::open(&path).await })
+    });
+    for opened in futures::future::join_all(opening).await {
+        opened.unwrap().unwrap();
+    }
+}

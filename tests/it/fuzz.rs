@@ -307,7 +307,8 @@ proptest! {
 
     #[test]
     fn trees_of_any_shape(entries in prop::collection::btree_map(key(), value(), 0..8)) {
-        let text: String = entries.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let lines: Vec<String> = entries.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let text = lines.concat();
         build(text.as_bytes());
     }
 

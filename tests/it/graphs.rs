@@ -254,7 +254,9 @@ fn recorded(events: &[Event]) -> Vec<RecordedStage> {
 
 #[test]
 fn the_default_graph_cannot_lose_a_stage_it_needs() {
-    let default = default_text();
+    // Its tests name stages too: they are left out, so that it is the graph that is refused.
+    let whole = default_text();
+    let (default, _) = whole.split_once("[[tests]]").expect("it has tests");
     for needed in [
         "collect_metadata",
         "normalize_schema",
@@ -263,7 +265,7 @@ fn the_default_graph_cannot_lose_a_stage_it_needs() {
         "infra_generator",
     ] {
         let text = default.replacen(&format!("    \"{needed}\",\n"), "", 1);
-        assert_ne!(text, default);
+        assert_ne!(text, *default);
         let file = GraphFile::parse("cut.toml", text.as_bytes()).expect("TOML");
         let found = Plan::build(&file, HANDLERS).expect_err(needed);
         assert!(found.has_errors(), "{needed}");

@@ -1,5 +1,6 @@
 //! The integration tests: one binary. What is in `with_services` needs what `tests/run` starts; the rest needs nothing.
 
+mod answers;
 mod bad_input;
 mod drawings;
 mod findings;
@@ -11,5 +12,7 @@ mod schemas;
 mod scripted;
 mod services;
 mod specification;
+mod shipped;
 mod tables;
+mod team;
 mod with_services;

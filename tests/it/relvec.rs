@@ -81,10 +81,20 @@ impl Relvec {
 
     /// Runs the default graph on a job with more environment.
     pub fn run_with(&self, job: &Value, environment: &[(&str, &str)]) -> (i32, Value) {
+        self.run_graph("default", job, environment)
+    }
+
+    /// Runs a graph on a job with more environment.
+    pub fn run_graph(
+        &self,
+        graph: &str,
+        job: &Value,
+        environment: &[(&str, &str)],
+    ) -> (i32, Value) {
         let file = self.path("job.json");
         std::fs::write(&file, job.to_string()).expect("a job file");
         let file = file.to_str().expect("a path in UTF-8");
-        let arguments = ["run", "default", "--input", file, "--format", "json"];
+        let arguments = ["run", graph, "--input", file, "--format", "json"];
         let ended = self.call_with(&arguments, environment);
         let run = serde_json::from_str(&ended.stdout)
             .unwrap_or_else(|error| panic!("no run document ({error}): {ended:?}"));

@@ -110,9 +110,25 @@ stages.a.output = { value = 1 }
         json!({"job.yes": false})
     );
     assert_eq!(told(2), owned("edge a -> b", "taken", "not taken"));
-    let because = &found[2]["why"]["edge"]["because"];
+    let because = &found[2]["why"]["edges"][0]["because"];
     assert_eq!(because["values"], json!({"stages.a.output.value": 1}));
     assert_eq!(told(3), owned("edge c -> d", "not taken", "taken"));
+    // What follows `a` otherwise says what was taken in its place.
+    let test =
+        "stages.a.output = { value = 3 }\nexpect.stages = { b = \"failed\", c = \"succeeded\" }";
+    let rehearsal = rehearsed(&format!("[[tests]]\nname = \"t\"\n{test}")).await;
+    let why: Vec<Vec<String>> = rehearsal.tests[0]
+        .mismatches
+        .iter()
+        .map(|found| match &found.why {
+            Some(Why::Edges(edges)) => edges
+                .iter()
+                .map(|it| format!("{} {}", it.to, it.taken))
+                .collect(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(why, [vec!["b true"], vec!["c false", "b true"]]);
     assert_eq!(found.as_array().map(Vec::len), Some(4));
 }
 

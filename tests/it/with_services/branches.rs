@@ -59,6 +59,45 @@ async fn an_executor_that_fails_leads_to_the_gate() {
 }
 
 #[tokio::test]
+async fn a_run_that_failed_at_the_executor_is_mended_and_retried() {
+    let relvec = Relvec::new();
+    let source = sqlite(&relvec.path("shop.db"), &shop_sql()).await;
+    let mut job = job(&source, "embedded");
+    job["target"] = json!({"url_env": "SHOP_TARGET"});
+    let nowhere = [("SHOP_TARGET", "postgres://nobody@127.0.0.1:9/nothing")];
+    let (code, run) = relvec.run_with(&job, &nowhere);
+    assert_eq!(code, 3, "{run:#}");
+    let id = run["run_id"].as_str().unwrap();
+    let early = relvec.call(&["runs", "retry", id]);
+    assert_eq!(early.code, 1, "{early:?}");
+    assert!(early.stderr.contains("waits for answers"), "{early:?}");
+    let cancelled = relvec.call(&["runs", "cancel", id]);
+    assert_eq!(cancelled.code, 0, "{cancelled:?}");
+
+    let target = postgres_url().await;
+    let mended = [("SHOP_TARGET", target.as_str())];
+    let ended = relvec.call_with(&["runs", "retry", id, "--format", "json"], &mended);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let again: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(again["status"], "succeeded", "{again:#}");
+    assert_eq!(again["retry_of"], run["run_id"]);
+    assert_eq!(again["validation_report"]["verdict"], "validated");
+    for (id, code) in [
+        ("collect_metadata", "reused"),
+        ("analyzer", "reused"),
+        ("code_generator", "reused"),
+        ("infra_generator", "reused"),
+        ("executor", "ran"),
+        ("run_validation", "ran"),
+        ("gate_review", "no_edge_taken"),
+    ] {
+        assert_eq!(stage(&again, id)["reason"]["code"], code, "{again:#}");
+    }
+    let script = |run: &serde_json::Value| std::fs::read(relvec.artifacts(run).join("migrate.py"));
+    assert_eq!(script(&again).unwrap(), script(&run).unwrap());
+}
+
+#[tokio::test]
 async fn a_review_waits_and_an_answer_ends_it() {
     let relvec = Relvec::new();
     let source = sqlite(&relvec.path("shop.db"), &shop_sql()).await;

@@ -7,5 +7,6 @@ mod end_to_end;
 mod gateway;
 mod hostile;
 mod kills;
+mod shipped;
 mod source_postgres;
 mod validation;
