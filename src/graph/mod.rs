@@ -45,13 +45,17 @@ mod partial;
 mod places;
 mod references;
 mod resolve;
+mod shortcut;
 mod syntax;
+mod tasks;
 mod typed;
 mod types;
 mod walk;
 
 #[cfg(test)]
 mod agreement;
+#[cfg(test)]
+mod blocking;
 #[cfg(test)]
 mod interruption;
 #[cfg(test)]
