@@ -45,7 +45,6 @@ mod partial;
 mod places;
 mod references;
 mod resolve;
-mod shortcut;
 mod syntax;
 mod tasks;
 mod typed;
