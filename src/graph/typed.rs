@@ -132,13 +132,16 @@ fn output(draft: &Draft, reference: Reference) -> Option<Arc<Value>> {
     Some(built.interface.schema.get())
 }
 
+/// A path below a schema, and whether its beginning may be null.
+type Followed = (Key, bool, Vec<String>);
+
 /// What is known of the values that conditions read.
 pub(super) struct Typing<'a> {
     draft: &'a Draft,
     shape: &'a Shape,
     schemas: &'a Schemas,
-    /// What whole paths lead to, with whether their beginning may be null: conditions read the same few again and again.
-    followed: RefCell<HashMap<(Key, bool, Vec<String>), Option<Type<'a>>>>,
+    /// What whole paths lead to: conditions read the same few again and again.
+    followed: RefCell<HashMap<Followed, Option<Type<'a>>>>,
 }
 
 impl<'a> Typing<'a> {
