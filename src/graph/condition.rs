@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::diagnostic::{did_you_mean, shown};
 use super::places::Places;
+use super::shortcut::Shortcut;
 use super::syntax;
 pub use super::syntax::Path;
 
@@ -31,6 +32,9 @@ pub struct Condition {
     expression: Arc<str>,
     root: IdedExpr,
     paths: Vec<Path>,
+    /// The paths with dots, where the expression spells each of them so; CEL then takes a variable of that name for the whole path.
+    names: Option<Vec<String>>,
+    shortcut: Option<Shortcut>,
 }
 
 /// Why an expression is not a condition.
@@ -107,10 +111,13 @@ impl Condition {
             });
         }
         let paths = syntax::paths(&root, &places);
+        let names = syntax::spells_names(&root).then(|| paths.iter().map(Path::text).collect());
         Ok(Self {
             expression: expression.into(),
+            shortcut: Shortcut::of(&root, &paths),
             root,
             paths,
+            names,
         })
     }
 
@@ -151,11 +158,10 @@ impl Condition {
         &self,
         lookup: impl Fn(usize, &[String]) -> Found<'v>,
     ) -> Result<Decision, EvaluationError> {
-        let paths = self.paths.iter().enumerate();
-        let found: Vec<Found> = paths
-            .map(|(index, path)| lookup(index, &path.segments))
-            .collect();
-        let answer = self.ask_cel(&found);
+        let found = self.find(lookup);
+        let shortcut = self.shortcut.as_ref();
+        let answer = shortcut.and_then(|shortcut| shortcut.answer(&found, &self.paths));
+        let answer = answer.map_or_else(|| self.ask_cel(&found), Ok);
         let values = self.paths.iter().zip(found).map(|(path, found)| {
             let is_whole = found.is_whole(path);
             let value = is_whole.then(|| found.value.into_owned());
@@ -172,17 +178,17 @@ impl Condition {
         }
     }
 
+    fn find<'v>(&self, lookup: impl Fn(usize, &[String]) -> Found<'v>) -> Vec<Found<'v>> {
+        let paths = self.paths.iter().enumerate();
+        paths
+            .map(|(index, path)| lookup(index, &path.segments))
+            .collect()
+    }
+
     /// Evaluates the expression; else says what went wrong.
     fn ask_cel(&self, found: &[Found]) -> Result<bool, String> {
         let mut context = cel::Context::with_env(Arc::clone(&ENV));
-        let mut variables: BTreeMap<String, Value> = BTreeMap::new();
-        for (path, found) in self.paths.iter().zip(found) {
-            let existing = &path.segments[..found.depth];
-            graft(&mut variables, existing, &found.value, found.is_whole(path));
-        }
-        for (name, value) in variables {
-            context.add_variable_from_value(name, to_cel(&value));
-        }
+        self.bind(found, &mut context);
         match cel::Value::resolve(&self.root, &context) {
             Ok(cel::Value::Bool(holds)) => Ok(holds),
             Ok(other) => Err(format!("gave {}, not a bool", other.type_of())),
@@ -191,6 +197,39 @@ impl Condition {
                 shown(&error.to_string())
             )),
         }
+    }
+
+    /// Hands the values that were found to the expression: each by the name of its path where that will do, else as trees.
+    fn bind(&self, found: &[Found], context: &mut cel::Context) {
+        let pairs = self.paths.iter().zip(found);
+        if let Some(names) = &self.names
+            && pairs.clone().all(|(path, found)| found.is_whole(path))
+        {
+            for (name, found) in names.iter().zip(found) {
+                context.add_variable_from_value(name.as_str(), to_cel(&found.value));
+            }
+            return;
+        }
+        let mut variables: BTreeMap<String, Value> = BTreeMap::new();
+        for (path, found) in pairs {
+            let existing = &path.segments[..found.depth];
+            graft(&mut variables, existing, &found.value, found.is_whole(path));
+        }
+        for (name, value) in variables {
+            context.add_variable_from_value(name, to_cel(&value));
+        }
+    }
+
+    /// Gives the shortcut's answer beside CEL's.
+    #[cfg(test)]
+    pub(super) fn both<'v>(
+        &self,
+        lookup: impl Fn(usize, &[String]) -> Found<'v>,
+    ) -> (Option<bool>, Result<bool, String>) {
+        let found = self.find(lookup);
+        let shortcut = self.shortcut.as_ref();
+        let answer = shortcut.and_then(|shortcut| shortcut.answer(&found, &self.paths));
+        (answer, self.ask_cel(&found))
     }
 }
 

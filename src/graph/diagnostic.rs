@@ -83,6 +83,8 @@ pub struct Diagnostics {
     sources: Sources,
     found: Vec<Diagnostic>,
     left_out: usize,
+    /// Whether no warning is left that could make room for an error.
+    only_errors: bool,
 }
 
 impl Diagnostics {
@@ -93,6 +95,7 @@ impl Diagnostics {
             sources: Sources::new(file, text),
             found: Vec::new(),
             left_out: 0,
+            only_errors: false,
         }
     }
 
@@ -168,14 +171,16 @@ impl Diagnostics {
     /// Counts one more that is left out: a warning that makes room for an error, or the new one. Says whether there is room.
     fn make_room(&mut self, severity: Severity) -> bool {
         self.left_out += 1;
-        let is_warning = |d: &Diagnostic| d.severity == Severity::Warning;
-        match self.found.iter().rposition(is_warning) {
-            Some(warning) if severity == Severity::Error => {
-                self.found.remove(warning);
-                true
-            }
-            Some(_) | None => false,
+        if severity == Severity::Warning || self.only_errors {
+            return false;
         }
+        let is_warning = |d: &Diagnostic| d.severity == Severity::Warning;
+        let warning = self.found.iter().rposition(is_warning);
+        if let Some(warning) = warning {
+            self.found.remove(warning);
+        }
+        self.only_errors = warning.is_none();
+        warning.is_some()
     }
 
     /// Makes every warning an error.

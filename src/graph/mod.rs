@@ -45,6 +45,7 @@ mod partial;
 mod places;
 mod references;
 mod resolve;
+mod shortcut;
 mod syntax;
 mod tasks;
 mod typed;

@@ -164,6 +164,22 @@ pub(super) fn paths(root: &IdedExpr, places: &Places<'_>) -> Vec<Path> {
     paths
 }
 
+/// Says whether every path of an expression is spelled with dots alone, and none stands in `has`.
+pub(super) fn spells_names(expression: &IdedExpr) -> bool {
+    let of_this = match &expression.expr {
+        Expr::Select(select) => !select.test && segments(expression).is_some(),
+        Expr::Call(call) => call.func_name != cel::common::ast::operators::INDEX,
+        Expr::Unspecified
+        | Expr::Ident(_)
+        | Expr::Literal(_)
+        | Expr::Comprehension(_)
+        | Expr::List(_)
+        | Expr::Map(_)
+        | Expr::Struct(_) => true,
+    };
+    of_this && children(expression).into_iter().all(spells_names)
+}
+
 /// Collects the paths that an expression reads, without the variables that its own macros bind.
 struct PathReader<'a> {
     places: &'a Places<'a>,
