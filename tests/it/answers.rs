@@ -148,6 +148,10 @@ async fn a_run_is_retried_where_it_failed() {
 
     let ended = retry(&["--from", "analyzer", "--only", "analyzer"]);
     assert_eq!(ended.code, 2, "{ended:?}");
+    // The run is taken for a stage: the usage says where it belongs.
+    let ended = relvec.call(&["runs", "retry", "--from", "analyzer", second]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("retry <RUN> [OPTIONS]"), "{ended:?}");
     let ended = retry(&["--from", "analyser"]);
     assert!(
         ended.stderr.contains("did you mean `analyzer`?"),
