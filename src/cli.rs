@@ -1,4 +1,6 @@
 //! The command line: types only.
+//!
+//! An option that takes several stages takes every word behind it: where there is one, the usage line shows it last.
 
 use std::path::PathBuf;
 
@@ -20,6 +22,7 @@ pub enum Command {
     /// Runs the whole thing on a sample shop, with nothing to install but Python
     Demo(DemoArgs),
     /// Runs a graph in this process
+    #[command(override_usage = "relvec run <GRAPH> --input <FILE> [OPTIONS]")]
     Run(JobArgs),
     /// Serves the gateway: POST /jobs, GET /jobs/{id}, …
     Serve(ServeArgs),
@@ -28,6 +31,7 @@ pub enum Command {
     /// Runs the tests that graph files hold, without their handlers
     Test(TestArgs),
     /// Says for each stage whether it runs, is skipped or is decided at run time, and why
+    #[command(override_usage = "relvec plan <GRAPH> --input <FILE> [OPTIONS]")]
     Plan(JobArgs),
     /// Draws a graph
     Graph(GraphArgs),
@@ -274,6 +278,7 @@ pub enum RunsCommand {
         format: Format,
     },
     /// Makes a new run of one that is over: it takes over what ended well and does the rest again
+    #[command(override_usage = "relvec runs retry <RUN> [OPTIONS]")]
     Retry(RetryArgs),
     /// Answers a question of a waiting run and goes on with it
     Answer {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::word;
 use crate::graph::event::{EdgeDecision, EdgeReason, Reason, StageStatus};
@@ -15,9 +16,9 @@ use crate::report::{reason_text, status_word};
 /// The most characters of a value that is shown.
 const VALUE_CHARS: usize = 120;
 
-/// Describes why a stage has the status it has.
+/// Describes why a stage has the status it has; `retry_of` is the run that its run is a retry of.
 #[must_use]
-pub fn text(explanation: &Explanation) -> String {
+pub fn text(explanation: &Explanation, retry_of: Option<Uuid>) -> String {
     let mut text = format!(
         "stage {} of run {}: {}\n",
         explanation.stage,
@@ -40,7 +41,7 @@ pub fn text(explanation: &Explanation) -> String {
         text.push_str("because\n");
         explanation.causes.iter().for_each(|c| cause(&mut text, c));
     }
-    next_steps(&mut text, explanation);
+    next_steps(&mut text, explanation, retry_of);
     text
 }
 
@@ -205,8 +206,19 @@ fn cause(text: &mut String, cause: &Cause) {
     }
 }
 
-fn next_steps(text: &mut String, explanation: &Explanation) {
-    if let Some(Reason::Reused { run_id }) = &explanation.reason {
+fn next_steps(text: &mut String, explanation: &Explanation, retry_of: Option<Uuid>) {
+    let reason = explanation.reason.as_ref();
+    let failed = matches!(
+        reason,
+        Some(Reason::Error { .. } | Reason::ErrorSkipped { .. })
+    );
+    let tried_in = if let Some(Reason::Reused { run_id }) = reason {
+        Some(*run_id)
+    } else {
+        // A failure that was taken over has its attempts in another run.
+        retry_of.filter(|_| failed && explanation.attempts.is_empty())
+    };
+    if let Some(run_id) = tried_in {
         let stage = &explanation.stage;
         let _ = writeln!(text, "its attempts: relvec runs explain {run_id} {stage}");
     }

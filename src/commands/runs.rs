@@ -55,7 +55,10 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
             let explanation = launch.explain(run, &stage).await?;
             match format {
                 Format::Json => print_json(&explanation)?,
-                Format::Human => show(&explain::text(&explanation))?,
+                Format::Human => {
+                    let retry_of = store.document(run).await?.retry_of;
+                    show(&explain::text(&explanation, retry_of))?;
+                }
             }
         }
         RunsCommand::Cancel { run, format } => {

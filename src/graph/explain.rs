@@ -187,6 +187,8 @@ pub fn explain(
             known: history.order,
         });
     };
+    // Not `sum`: that of nothing is -0.0.
+    let total = |seconds: &mut dyn Iterator<Item = f64>| seconds.fold(0.0, |all, one| all + one);
     let edges = all_edges(&history, outline);
     let causes = Causes::of(&history, &edges, stage);
     let of_stage = |end: fn(&EdgeEvidence) -> &String| {
@@ -201,8 +203,8 @@ pub fn explain(
         reason: told.reason.clone(),
         in_edges: of_stage(|edge| &edge.to),
         condition: condition_of(told),
-        waited_seconds: first_waits.map(|attempt| attempt.waited_seconds).sum(),
-        ran_seconds: told.attempts.iter().filter_map(|a| a.ran_seconds).sum(),
+        waited_seconds: total(&mut first_waits.map(|attempt| attempt.waited_seconds)),
+        ran_seconds: total(&mut told.attempts.iter().filter_map(|a| a.ran_seconds)),
         attempts: told.attempts.clone(),
         wrote: told.wrote.clone(),
         evidence: told.evidence.clone(),

@@ -27,6 +27,8 @@ use crate::settings;
 const TEMPORARY: i32 = 75;
 /// The most bytes of output that a graph file can allow, and what it allows where it does not say.
 const MOST_OUTPUT: usize = 8 << 20;
+/// Variables that hold no secret, and whose values are parts of ordinary text.
+const PLAIN: [&str; 7] = ["HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
 /// Lines of standard error that go into the run's log; the rest is counted.
 const MOST_LINES: usize = 1_000;
 /// Lines of standard error that the error of a failed program shows.
@@ -49,7 +51,8 @@ pub struct Params {
     /// The JSON Schema of what it writes; any object if absent.
     #[serde(default)]
     schema: Option<SchemaParam>,
-    /// The environment variables that are passed on. Beside `PATH` it sees no others.
+    /// The environment variables that are passed on. Beside `PATH` it sees no others. Their values are hidden in the log, and an output
+    /// that holds one is refused, but for what says where a program runs: `HOME`, `USER`, `LANG`, `LC_ALL`, `LC_CTYPE`, `TZ`, `TMPDIR`.
     #[serde(default)]
     env: Vec<String>,
     /// How long it may take; the stage's `timeout` holds as well.
@@ -143,7 +146,7 @@ impl DeclaredHandler for Command {
         };
         let status = self.talk(&mut command, &input, &stop, &mut heard).await?;
         if status.success() {
-            self.read(&heard.output)
+            self.read(&heard.output, &redactor)
         } else {
             Err(self.failure(status, &heard.last_lines))
         }
@@ -202,7 +205,9 @@ impl Command {
                     self.program
                 ))
             })?;
-            redactor = redactor.hide(&value.as_str().into());
+            if !PLAIN.contains(&name.as_str()) {
+                redactor = redactor.hide(&value.as_str().into());
+            }
             variables.push((name.as_str(), value));
         }
         let place = |path: &Path| {
@@ -287,7 +292,7 @@ impl Command {
         ))
     }
 
-    fn read(&self, output: &str) -> Result<Value, HandlerError> {
+    fn read(&self, output: &str, redactor: &Redactor) -> Result<Value, HandlerError> {
         let wrong = |what: String| {
             HandlerError::permanent(format!(
                 "the output of `{}` {what}\n  next: it has to write one JSON value of kind `{}` and nothing else; what is for people goes to standard error",
@@ -298,13 +303,19 @@ impl Command {
         if output.trim().is_empty() {
             return Err(wrong("is empty".to_owned()));
         }
-        let value = serde_json::from_str(output).map_err(|error| {
+        let value: Value = serde_json::from_str(output).map_err(|error| {
             wrong(format!(
                 "is not JSON: line {}, character {}",
                 error.line(),
                 error.column()
             ))
         })?;
+        if redactor.finds(&value) {
+            return Err(HandlerError::permanent(format!(
+                "the output of `{}` holds the value of a variable that `env` passes on, and outputs are kept with the run\n  next: let it leave that out",
+                self.program
+            )));
+        }
         self.exchange
             .check(&value)
             .map_err(|error| wrong(format!("does not fit the stage's `schema`: {error}")))?;

@@ -23,6 +23,7 @@ use crate::graph::handler::{DeclaredHandler, HandlerError, Interface, OutputSche
 use crate::graph::output::Outputs;
 use crate::service::exchange::{Exchange, SchemaParam, check_variable, duration, refused};
 use crate::service::http::{client, is_local};
+use crate::service::redact::Redactor;
 use crate::settings;
 
 /// How long a request may take where the graph file does not say.
@@ -46,13 +47,14 @@ pub struct Params {
     /// Where the POST goes: an http or https URL. What is secret in it belongs into `url_env`.
     #[serde(default)]
     url: Option<String>,
-    /// The environment variable that holds the URL, in place of `url`. It is in no log and no error.
+    /// The environment variable that holds the URL, in place of `url`. It is in no log and no error, and an answer that holds it is refused.
     #[serde(default)]
     url_env: Option<String>,
     /// Headers by name.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Headers whose value an environment variable holds, by name: what is secret. It is in no log and no error.
+    /// Headers whose value an environment variable holds, by name: what is secret. It is in no log and no error, and an answer that holds
+    /// it is refused.
     #[serde(default)]
     headers_env: BTreeMap<String, String>,
     /// Keys that the body has beside `run_id`, `stage` and `inputs`, such as the `text` that a chat shows.
@@ -147,9 +149,11 @@ impl DeclaredHandler for Http {
         let (url, place) = self.url()?;
         let mut body = self.exchange.message(inputs, ctx);
         body.extend(self.body.clone());
+        let headers = self.all_headers()?;
+        let redactor = self.redactor(&url, &headers);
         let request = client(self.timeout, is_local(&url))?
             .post(url)
-            .headers(self.all_headers()?)
+            .headers(headers)
             .header(IDEMPOTENCY_KEY, format!("{}/{}", ctx.run_id(), ctx.stage()))
             .json(&body);
         let posting = async {
@@ -157,7 +161,7 @@ impl DeclaredHandler for Http {
                 .send()
                 .await
                 .map_err(|error| self.unanswered(&place, error))?;
-            self.read(&place, response).await
+            self.read(&place, &redactor, response).await
         };
         tokio::select! {
             answer = posting => answer,
@@ -209,6 +213,21 @@ impl Http {
         Ok(headers)
     }
 
+    /// Gives what finds the secrets of a request: the URL and the headers that come from variables.
+    fn redactor(&self, url: &Url, headers: &HeaderMap) -> Redactor {
+        let url = match self.target {
+            Target::Literal(_) => None,
+            Target::Variable(_) => Some(url.as_str()),
+        };
+        let headers = headers.values().filter(|value| value.is_sensitive());
+        let headers = headers.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+        url.into_iter()
+            .chain(headers)
+            .fold(Redactor::default(), |redactor, secret| {
+                redactor.hide(&secret.into())
+            })
+    }
+
     fn unanswered(&self, place: &str, error: reqwest::Error) -> HandlerError {
         if error.is_timeout() && !error.is_connect() {
             let timeout = self.timeout;
@@ -223,7 +242,12 @@ impl Http {
         HandlerError::transient(error.to_string())
     }
 
-    async fn read(&self, place: &str, mut response: Response) -> Result<Value, HandlerError> {
+    async fn read(
+        &self,
+        place: &str,
+        redactor: &Redactor,
+        mut response: Response,
+    ) -> Result<Value, HandlerError> {
         let status = response.status();
         if !status.is_success() {
             return Err(refusal(place, status, response.headers()));
@@ -250,6 +274,11 @@ impl Http {
         } else {
             Value::Null
         };
+        if redactor.finds(&body) {
+            return Err(HandlerError::permanent(format!(
+                "the answer of {place} holds the value of a variable of `url_env` or `headers_env`, and outputs are kept with the run\n  next: let the service leave it out, or post to another one"
+            )));
+        }
         self.exchange.check(&body).map_err(|error| {
             HandlerError::permanent(format!(
                 "the answer of {place} does not fit the stage's `schema`: {error}"

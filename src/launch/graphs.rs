@@ -49,7 +49,7 @@ pub fn find(name_or_path: &str, settings: &Settings) -> Result<GraphSource> {
     if path.extension().is_some_and(|end| end == "toml") {
         return at(path);
     }
-    named(name_or_path, settings)
+    named(name_or_path, settings).map_err(|error| error.hint("a path to a file ends in .toml"))
 }
 
 /// Reads the graph file at a path.
@@ -201,10 +201,7 @@ fn unknown(name: &str, settings: &Settings) -> Error {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,
     };
-    error.hint(format!(
-        "the graphs are: {}; a path to a file ends in .toml",
-        known.join(", ")
-    ))
+    error.hint(format!("the graphs are: {}", known.join(", ")))
 }
 
 fn graph_name(path: &Path) -> Option<String> {
@@ -257,6 +254,20 @@ mod tests {
             "{ours}"
         );
         assert!(ours.contains("\"collect_metadata\""), "{ours}");
+    }
+
+    #[test]
+    fn only_who_can_name_a_file_is_told_to() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = settings(home.path());
+        for (missing, is_told) in [
+            (find("nope", &settings), true),
+            (named("nope", &settings), false),
+        ] {
+            let hints = missing.unwrap_err().hints().join("; ");
+            assert!(hints.contains("the graphs are: default"), "{hints}");
+            assert_eq!(hints.contains(".toml"), is_told, "{hints}");
+        }
     }
 
     #[test]

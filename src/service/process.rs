@@ -9,7 +9,8 @@
 //!      └── cancelled: SIGTERM, after 3 s SIGKILL ──────▶ Ended::Cancelled
 //! ```
 //!
-//! Dropping the future of [`run`] or [`talk`] kills the whole group at once.
+//! Dropping the future of [`run`] or [`talk`] kills the whole group at once, and so does the program's end: what it started and left
+//! behind goes with it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -169,6 +170,7 @@ async fn drive(
             }
         }
     }
+    group.signal(Signal::KILL);
     group.disarm();
     Ok(match status {
         Some(status) if !cancelled => Ended::Exited(status),
@@ -369,6 +371,14 @@ mod tests {
             .and_then(|line| line.parse().ok())
             .and_then(Pid::from_raw);
         wait_until_gone(grandchild.unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_ends_with_it() {
+        let (ended, lines) = lines("sleep 600 >/dev/null 2>&1 & echo $!").await;
+        assert!(matches!(ended, Ended::Exited(status) if status.success()));
+        let left: Option<i32> = lines[0].1.parse().ok();
+        wait_until_gone(left.and_then(Pid::from_raw).unwrap()).await;
     }
 
     /// Waits until the process is gone, or a zombie that its new parent has not collected yet.

@@ -1,6 +1,7 @@
 //! Keeps secrets out of text that a child process or a driver wrote.
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 /// What stands in a secret's place.
 const MASK: &str = "***";
@@ -44,6 +45,25 @@ impl Redactor {
             text.replace(secret.expose_secret(), MASK)
         })
     }
+
+    /// Says whether a key, a text or a number of the JSON value has one of the secrets in it.
+    #[must_use]
+    pub fn finds(&self, value: &Value) -> bool {
+        let has = |text: &str| {
+            self.0
+                .iter()
+                .any(|secret| text.contains(secret.expose_secret()))
+        };
+        match value {
+            Value::Null | Value::Bool(_) => false,
+            Value::Number(number) => has(&number.to_string()),
+            Value::String(text) => has(text),
+            Value::Array(items) => items.iter().any(|item| self.finds(item)),
+            Value::Object(members) => members
+                .iter()
+                .any(|(key, value)| has(key) || self.finds(value)),
+        }
+    }
 }
 
 fn decode(text: &str) -> String {
@@ -71,6 +91,22 @@ mod tests {
             .hide(&"sk-12345".into());
         let text = "a postgres://u:p%40ssw%C3%B6rd@h/db b p@sswörd c p%40ssw%C3%B6rd d sk-12345";
         assert_eq!(redactor.clean(text), "a *** b *** c *** d ***");
+    }
+
+    #[test]
+    fn finds_a_secret_wherever_json_holds_it() {
+        let redactor = Redactor::default()
+            .hide(&"a\"b\u{e9}c".into())
+            .hide(&"123456".into());
+        for (text, found) in [
+            (r#"{"a": ["x a\"b\u00e9c y"]}"#, true),
+            (r#"{"a\"b\u00e9c": 1}"#, true),
+            (r"[[123456]]", true),
+            (r#"{"a": ["b", 12345, null, true]}"#, false),
+        ] {
+            let value = serde_json::from_str(text).unwrap();
+            assert_eq!(redactor.finds(&value), found, "{text}");
+        }
     }
 
     #[test]

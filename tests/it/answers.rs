@@ -107,6 +107,38 @@ fn a_stage_is_explained_for_people_and_for_programs() {
     assert!(ended.stdout.contains("[run_ended]"), "{ended:?}");
 }
 
+#[test]
+fn a_failure_that_was_taken_over_says_where_it_was_tried() {
+    let relvec = Relvec::new();
+    let graph = r#"
+name = "taken"
+input = "job"
+[[edges]]
+chain = ["optional", "needed"]
+[stages.optional]
+handler = "command"
+on_error = "skip"
+with = { program = "false", kind = "hint" }
+[stages.needed]
+handler = "command"
+with = { program = "echo", args = ["{}"], kind = "note" }
+"#;
+    let graph = write(&relvec, "taken.toml", graph);
+    let job = json!({"source": {"url": "sqlite:not-opened.db"}}).to_string();
+    let input = write(&relvec, "job.json", &job);
+    let run = json_of(&relvec.call(&["run", &graph, "--input", &input, "--format", "json"]));
+    let run = run["run_id"].as_str().unwrap();
+    let arguments = ["runs", "retry", run, "--only", "needed", "--format", "json"];
+    let retry = json_of(&relvec.call(&arguments));
+    let retry = retry["run_id"].as_str().unwrap();
+    let line = format!("its attempts: relvec runs explain {run} optional\n");
+    for (run, is_told) in [(run, false), (retry, true)] {
+        let ended = relvec.call(&["runs", "explain", run, "optional"]);
+        assert!(ended.stdout.contains("reason: error_skipped"), "{ended:?}");
+        assert_eq!(ended.stdout.contains(&line), is_told, "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_run_is_retried_where_it_failed() {
     let relvec = Relvec::new();
@@ -148,6 +180,10 @@ async fn a_run_is_retried_where_it_failed() {
 
     let ended = retry(&["--from", "analyzer", "--only", "analyzer"]);
     assert_eq!(ended.code, 2, "{ended:?}");
+    // The run is taken for a stage: the usage says where it belongs.
+    let ended = relvec.call(&["runs", "retry", "--from", "analyzer", second]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("retry <RUN> [OPTIONS]"), "{ended:?}");
     let ended = retry(&["--from", "analyser"]);
     assert!(
         ended.stderr.contains("did you mean `analyzer`?"),

@@ -351,6 +351,7 @@ async fn an_attempt_that_was_cut_off_is_told_apart() {
         (a.status, a.attempts[0].outcome),
         (StageStatus::Running, AttemptOutcome::UnderWay)
     );
+    assert!(a.ran_seconds.is_sign_positive(), "{}", a.ran_seconds);
     let again = run(&text, json!({})).await;
     let a = explained(&text, &[&cut, &again], "a");
     let story: Vec<_> = a.attempts.iter().map(|a| a.outcome).collect();

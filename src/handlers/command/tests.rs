@@ -95,6 +95,20 @@ async fn it_sees_only_the_variables_that_are_named() {
 }
 
 #[tokio::test]
+async fn an_output_that_holds_the_value_of_a_variable_is_refused() {
+    let print = r#"printf '{"got": "a %s"}' "$CARGO_PKG_NAME$HOME""#;
+    let (kind, message) = failed(print, &json!({"env": ["CARGO_PKG_NAME"]})).await;
+    assert_eq!(kind, FailureKind::Permanent);
+    assert!(message.contains("`env` passes on"), "{message}");
+    assert!(!message.contains("a relvec"), "{message}");
+    let output = run(&script(print, &json!({"env": ["HOME"]}))).await;
+    assert!(
+        output.expect("an output")["got"] != "a ",
+        "HOME is no secret"
+    );
+}
+
+#[tokio::test]
 async fn exit_codes_say_whether_another_attempt_could_help() {
     for (text, kind, says) in [
         (

@@ -156,6 +156,24 @@ async fn posts_what_it_reads_and_keeps_the_answer() {
 }
 
 #[tokio::test]
+async fn an_answer_that_holds_a_secret_of_the_request_is_refused() {
+    // Cargo sets it for tests: `relvec`.
+    let more = json!({"headers_env": {"x-token": "CARGO_PKG_NAME"}});
+    for (text, is_kept) in [
+        (r#"{"headers": {"x-token": "a relvec"}}"#, false),
+        ("{}", true),
+    ] {
+        let (answer, _) = post(json_answer(200, text), &more).await;
+        assert_eq!(answer.is_ok(), is_kept, "{text}");
+        if let Err(error) = answer {
+            assert_eq!(error.kind, FailureKind::Permanent);
+            assert!(error.message.contains("headers_env"), "{}", error.message);
+            assert!(!error.message.contains("a relvec"), "{}", error.message);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_json_has_no_body() {
     let plain = (200, vec![("content-type", "text/plain".to_owned())], "ok");
     for answer in [plain, json_answer(204, "")] {
