@@ -12,13 +12,15 @@ mod ours;
 mod shapes;
 
 use std::cell::RefCell;
+use std::future::ready;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Runtime, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 use figures::{Figures, OURS};
 use ours::Planner;
@@ -52,8 +54,8 @@ fn engines(criterion: &mut Criterion, figures: &Figures, table: &str, runtime: &
     let mut bench = Bench::new(criterion, figures, table, runtime);
     for shape in shapes::all() {
         let plan = Arc::new(Planner::new(&shape).plan());
-        let ready = || (Arc::clone(&plan), ours::input());
-        bench.run(&shape, OURS, ready, |(plan, input)| {
+        let prepare = || (Arc::clone(&plan), ours::input());
+        bench.run(&shape, OURS, prepare, |(plan, input)| {
             ours::execute(plan, input)
         });
         bench.run(
@@ -69,19 +71,20 @@ fn engines(criterion: &mut Criterion, figures: &Figures, table: &str, runtime: &
             anchor_dagrs::execute,
         );
         let graph = anchor_graph_flow::graph(&shape);
-        let ready = || anchor_graph_flow::prepare(&graph);
-        bench.run(&shape, "graph-flow", ready, anchor_graph_flow::execute);
+        let prepare = || anchor_graph_flow::prepare(&graph);
+        bench.run(&shape, "graph-flow", prepare, anchor_graph_flow::execute);
     }
     floor(&mut bench);
     let shape = shapes::guarded(1000);
     let plan = Arc::new(Planner::new(&shape).plan());
-    let ready = || (Arc::clone(&plan), ours::input());
-    bench.run(&shape, OURS, ready, |(plan, input)| {
+    let prepare = || (Arc::clone(&plan), ours::input());
+    bench.run(&shape, OURS, prepare, |(plan, input)| {
         ours::execute(plan, input)
     });
 }
 
-/// What a chain costs at the least on this machine: a task a stage, spawned and awaited one after the other.
+/// What a chain costs at the least on this machine: a task a stage, spawned and awaited one after the other. And what it costs to
+/// let other threads go on with what the task's thread leaves, as relvec's engine does where there are several.
 fn floor(bench: &mut Bench) {
     let spawn = |()| async {
         for stage in 0..1000 {
@@ -90,6 +93,16 @@ fn floor(bench: &mut Bench) {
         }
     };
     bench.run(&shapes::chain(1000), "bare tasks", || (), spawn);
+    if bench.runtime.handle().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return;
+    }
+    let in_place = |()| async {
+        for stage in 0..1000 {
+            let task = tokio::spawn(async move { block_in_place(|| black_box(stage)) });
+            black_box(task.await.expect("a task"));
+        }
+    };
+    bench.run(&shapes::chain(1000), "bare, in place", || (), in_place);
 }
 
 /// Whether a stage costs the same however many there are.
@@ -98,15 +111,18 @@ fn growth(criterion: &mut Criterion, figures: &Figures, runtime: &Runtime) {
     for shape in shapes::growing() {
         let planner = Planner::new(&shape);
         let plan = Arc::new(planner.plan());
-        let ready = || (Arc::clone(&plan), ours::input());
-        bench.run(&shape, OURS, ready, |(plan, input)| {
+        let prepare = || (Arc::clone(&plan), ours::input());
+        bench.run(&shape, OURS, prepare, |(plan, input)| {
             ours::execute(plan, input)
         });
         bench.run(
             &shape,
             "planning",
             || (),
-            |()| async { drop(black_box(planner.plan())) },
+            |()| {
+                drop(black_box(planner.plan()));
+                ready(())
+            },
         );
     }
 }
@@ -121,7 +137,10 @@ fn planning(criterion: &mut Criterion, figures: &Figures) {
             &shape,
             "planning",
             || (),
-            |()| async { drop(black_box(planner.plan())) },
+            |()| {
+                drop(black_box(planner.plan()));
+                ready(())
+            },
         );
     }
 }
@@ -153,8 +172,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Measures one engine on one shape: `prepare` is outside of the time, `execute` inside.
-    fn run<R, F: Future<Output = ()>>(
+    /// Measures one engine on one shape: `prepare` is outside of the time, `execute` inside, as a task of the runtime.
+    fn run<R, F: Future<Output = ()> + Send + 'static>(
         &mut self,
         shape: &Shape,
         engine: &str,
@@ -165,7 +184,8 @@ impl<'a> Bench<'a> {
         let once = || {
             let ready = prepare();
             let start = Instant::now();
-            self.runtime.block_on(execute(ready));
+            let run = self.runtime.spawn(execute(ready));
+            self.runtime.block_on(run).expect("the run does not panic");
             start.elapsed()
         };
         self.group

@@ -1,21 +1,27 @@
 //! One stage's attempts: timeout, retry, panic. Runs as a task of its own.
+//!
+//! A handler should not block its thread. Where one does, on a runtime with several workers, the thread is given up to it
+//! (`block_in_place`): another thread goes on with the worker's tasks, so that no other stage and no other run waits. The attempt's own
+//! timer cannot ring then; the run's does (`Tasks`), and it goes on without the stage. On a runtime of one thread everything waits
+//! until the handler returns: there is no other thread that could go on.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::FutureExt;
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::context::{Context, RunEnvironment};
+use super::context::{Context, Shared};
 use super::diagnostic::shown;
-use super::event::{Event, FailureClass, Question};
-use super::handler::{FailureKind, HandlerError};
+use super::event::{Event, FailureClass};
+use super::handler::{FailureKind, HandlerError, HandlerFuture};
 use super::output::Outputs;
 use super::plan::{Plan, Retry, Stage};
 
@@ -42,17 +48,30 @@ pub(super) struct Failure {
     pub retry_after: Option<Duration>,
 }
 
+impl Failure {
+    /// A handler that blocks its thread and did not come back.
+    pub(super) fn stuck(timeout: Duration) -> Self {
+        Self {
+            class: FailureClass::Timeout,
+            error: format!(
+                "no result within {timeout:?}, and the handler did not stop: it holds its thread, so there is no other attempt"
+            ),
+            evidence: None,
+            retry_after: None,
+        }
+    }
+}
+
 /// Everything that a stage's task owns.
 pub(super) struct Work {
     pub plan: Arc<Plan>,
     pub stage: usize,
     pub outputs: Outputs,
-    pub run: Arc<RunEnvironment>,
-    pub stop: CancellationToken,
-    pub questions: Arc<Mutex<Vec<Question>>>,
-    pub events: UnboundedSender<Event>,
-    /// How long the stage was ready before this task began.
-    pub waited: Duration,
+    pub shared: Arc<Shared>,
+    /// When the run began the first attempt.
+    pub started: Instant,
+    /// Whether the runtime has other workers, so that one can go on with what a blocked thread leaves.
+    pub gives_up_thread: bool,
 }
 
 /// How one attempt ended.
@@ -63,22 +82,15 @@ enum Attempt {
 }
 
 impl Work {
-    /// Makes attempts until one succeeds, or fails for good.
-    pub(super) async fn perform(self) -> Ending {
-        let plan = Arc::clone(&self.plan);
-        let stage = &plan.stages()[self.stage];
-        let mut delays = delays(stage.retry);
-        let mut number = 0;
-        let mut waited = self.waited;
+    /// Makes attempts until one succeeds, or fails for good. The run itself tells of the first one.
+    pub(super) async fn perform(&self) -> Ending {
+        let stage = &self.plan.stages()[self.stage];
+        let mut delays = None;
+        let mut number = 1;
+        let mut started = self.started;
         loop {
-            number += 1;
-            self.emit(Event::StageStarted {
-                stage: stage.id.to_string(),
-                attempt: number,
-                waited_seconds: waited.as_secs_f64(),
-            });
-            let (ending, retried) = judge(stage, self.attempt(stage, number).await);
-            if self.stop.is_cancelled() && !matches!(ending, Ending::Succeeded(_)) {
+            let (ending, retried) = judge(stage, self.attempt(stage, number, started).await);
+            if self.shared.stop.is_cancelled() && !matches!(ending, Ending::Succeeded(_)) {
                 return Ending::Stopped;
             }
             let (class, error, asked) = match &ending {
@@ -89,60 +101,75 @@ impl Work {
                     return ending;
                 }
             };
-            let delay = delays.next().filter(|_| retried);
-            let Some(delay) = delay else {
+            let delays = delays.get_or_insert_with(|| delays_of(stage.retry));
+            let Some(delay) = delays.next().filter(|_| retried) else {
                 return ending;
             };
             let delay = delay.max(asked.unwrap_or_default().min(stage.retry.max));
-            self.emit(Event::StageRetrying {
-                stage: stage.id.to_string(),
+            self.shared.emit(Event::StageRetrying {
+                stage: Arc::clone(&stage.id),
                 attempt: number,
                 class,
                 error,
                 delay_seconds: delay.as_secs_f64(),
             });
-            waited = delay;
             tokio::select! {
-                () = sleep(delay) => {}
-                () = self.stop.cancelled() => return Ending::Stopped,
+                () = Box::pin(sleep(delay)) => {}
+                () = self.shared.stop.cancelled() => return Ending::Stopped,
             }
+            number += 1;
+            started = Instant::now();
+            self.shared.emit(Event::StageStarted {
+                stage: Arc::clone(&stage.id),
+                attempt: number,
+                waited_seconds: delay.as_secs_f64(),
+            });
         }
     }
 
-    async fn attempt(&self, stage: &Stage, number: u32) -> Attempt {
-        let token = self.stop.child_token();
-        let deadline = Instant::now() + stage.timeout;
-        let context = Context::new(
-            Arc::clone(&stage.id),
-            number,
-            Some(deadline),
-            token.clone(),
-            Arc::clone(&self.run),
-            Arc::clone(&self.questions),
-            self.events.clone(),
-        );
-        let handler = stage.built.run(&self.outputs, &context);
+    async fn attempt(&self, stage: &Stage, number: u32, started: Instant) -> Attempt {
+        let deadline = started + stage.timeout;
+        let context = Context::of(&self.shared, Arc::clone(&stage.id), number, deadline);
+        let handler = Blockable {
+            future: stage.built.run(&self.outputs, &context),
+            gives_up_thread: self.gives_up_thread,
+        };
         let mut handler = AssertUnwindSafe(handler).catch_unwind();
-        tokio::select! {
-            biased;
-            ended = &mut handler => match ended {
-                Ok(ended) => Attempt::Ended(ended),
-                Err(panic) => Attempt::Panicked(panic_text(panic.as_ref())),
-            },
-            () = sleep_until(deadline) => {
-                // What the handler says about being stopped is worth keeping; its result is too late.
-                token.cancel();
-                match timeout(GRACE, &mut handler).await {
-                    Ok(Ok(Err(error))) => Attempt::TimedOut(error.evidence),
-                    Ok(_) | Err(_) => Attempt::TimedOut(None),
-                }
-            }
+        // What ends at once needs no timer. What a timer takes is not in the task, which is moved and allocated for every stage.
+        let ended = match futures::poll!(&mut handler) {
+            Poll::Ready(ended) => Some(ended),
+            Poll::Pending => Box::pin(timeout_at(deadline, &mut handler)).await.ok(),
+        };
+        let Some(ended) = ended else {
+            // What the handler says about being stopped is worth keeping; its result is too late.
+            context.cancellation().cancel();
+            return match Box::pin(timeout(GRACE, &mut handler)).await {
+                Ok(Ok(Err(error))) => Attempt::TimedOut(error.evidence),
+                Ok(_) | Err(_) => Attempt::TimedOut(None),
+            };
+        };
+        match ended {
+            Ok(ended) => Attempt::Ended(ended),
+            Err(panic) => Attempt::Panicked(panic_text(panic.as_ref())),
         }
     }
+}
 
-    fn emit(&self, event: Event) {
-        // The receiver is gone only when the run is over, and then nobody reads events.
-        let _ = self.events.send(event);
+/// A handler's future, which may block its thread although it should not.
+struct Blockable<'a> {
+    future: HandlerFuture<'a>,
+    gives_up_thread: bool,
+}
+
+impl Future for Blockable<'_> {
+    type Output = Result<Value, HandlerError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        if self.gives_up_thread {
+            block_in_place(|| self.future.as_mut().poll(cx))
+        } else {
+            self.future.as_mut().poll(cx)
+        }
     }
 }
 
@@ -208,7 +235,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Gives the delays between attempts. The jitter adds up to the delay itself, so half of the longest is the most before it.
-fn delays(retry: Retry) -> impl Iterator<Item = Duration> {
+fn delays_of(retry: Retry) -> impl Iterator<Item = Duration> {
     ExponentialBuilder::new()
         .with_min_delay(retry.base.min(retry.max / 2))
         .with_max_delay(retry.max / 2)
@@ -233,7 +260,7 @@ mod tests {
                 timeout: true,
             },
         };
-        let delays: Vec<_> = delays(retry).collect();
+        let delays: Vec<_> = delays_of(retry).collect();
         assert_eq!(delays.len(), 7);
         let base = [1, 2, 4, 8, 15, 15, 15].map(Duration::from_secs);
         for (delay, base) in delays.iter().zip(base) {

@@ -28,7 +28,7 @@ static ENV: LazyLock<Arc<Env>> =
 /// A compiled condition.
 #[derive(Debug)]
 pub struct Condition {
-    expression: String,
+    expression: Arc<str>,
     root: IdedExpr,
     paths: Vec<Path>,
 }
@@ -108,7 +108,7 @@ impl Condition {
         }
         let paths = syntax::paths(&root, &places);
         Ok(Self {
-            expression: expression.to_owned(),
+            expression: expression.into(),
             root,
             paths,
         })
@@ -116,7 +116,7 @@ impl Condition {
 
     /// Gives the expression as the graph file has it.
     #[must_use]
-    pub fn expression(&self) -> &str {
+    pub const fn expression(&self) -> &Arc<str> {
         &self.expression
     }
 
@@ -151,30 +151,46 @@ impl Condition {
         &self,
         lookup: impl Fn(usize, &[String]) -> Found<'v>,
     ) -> Result<Decision, EvaluationError> {
-        let mut values = BTreeMap::new();
-        let mut variables: BTreeMap<String, Value> = BTreeMap::new();
-        for (index, path) in self.paths.iter().enumerate() {
-            let found = lookup(index, &path.segments);
-            let value = found.value.as_ref();
-            let whole = found.depth == path.segments.len();
-            graft(&mut variables, &path.segments[..found.depth], value, whole);
-            let recorded = if whole { value.clone() } else { Value::Null };
-            values.insert(path.text(), recorded);
+        let paths = self.paths.iter().enumerate();
+        let found: Vec<Found> = paths
+            .map(|(index, path)| lookup(index, &path.segments))
+            .collect();
+        let answer = self.ask_cel(&found);
+        let values = self.paths.iter().zip(found).map(|(path, found)| {
+            let is_whole = found.is_whole(path);
+            let value = is_whole.then(|| found.value.into_owned());
+            (path.text(), value.unwrap_or_default())
+        });
+        let values = values.collect();
+        match answer {
+            Ok(holds) => Ok(Decision { holds, values }),
+            Err(problem) => Err(EvaluationError {
+                expression: self.expression.to_string(),
+                problem,
+                values,
+            }),
         }
+    }
+
+    /// Evaluates the expression; else says what went wrong.
+    fn ask_cel(&self, found: &[Found]) -> Result<bool, String> {
         let mut context = cel::Context::with_env(Arc::clone(&ENV));
+        let mut variables: BTreeMap<String, Value> = BTreeMap::new();
+        for (path, found) in self.paths.iter().zip(found) {
+            let existing = &path.segments[..found.depth];
+            graft(&mut variables, existing, &found.value, found.is_whole(path));
+        }
         for (name, value) in variables {
             context.add_variable_from_value(name, to_cel(&value));
         }
-        let problem = match cel::Value::resolve(&self.root, &context) {
-            Ok(cel::Value::Bool(holds)) => return Ok(Decision { holds, values }),
-            Ok(other) => format!("gave {}, not a bool", other.type_of()),
-            Err(error) => format!("cannot be evaluated: {}", shown(&error.to_string())),
-        };
-        Err(EvaluationError {
-            expression: self.expression.clone(),
-            problem,
-            values,
-        })
+        match cel::Value::resolve(&self.root, &context) {
+            Ok(cel::Value::Bool(holds)) => Ok(holds),
+            Ok(other) => Err(format!("gave {}, not a bool", other.type_of())),
+            Err(error) => Err(format!(
+                "cannot be evaluated: {}",
+                shown(&error.to_string())
+            )),
+        }
     }
 }
 
@@ -185,6 +201,12 @@ pub struct Found<'v> {
     pub depth: usize,
     /// The value at that depth.
     pub value: Cow<'v, Value>,
+}
+
+impl Found<'_> {
+    fn is_whole(&self, path: &Path) -> bool {
+        self.depth == path.segments.len()
+    }
 }
 
 /// Follows a path into a value; `depth` segments were used to get to it.

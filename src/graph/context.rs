@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -70,19 +70,34 @@ pub struct RunEnvironment {
     pub cancel: CancellationToken,
 }
 
+/// What every [`Context`] of a run shares.
+pub(super) struct Shared {
+    pub environment: Arc<RunEnvironment>,
+    pub questions: Arc<Mutex<Vec<Question>>>,
+    pub events: mpsc::UnboundedSender<Event>,
+    /// Cancelled when the run stops.
+    pub stop: CancellationToken,
+}
+
+impl Shared {
+    pub(super) fn emit(&self, event: Event) {
+        // The receiver is gone only when the run is over, and then nobody reads events.
+        let _ = self.events.send(event);
+    }
+}
+
 /// One attempt's view of its run.
 pub struct Context {
     stage: Arc<str>,
     attempt: u32,
     deadline: Option<Instant>,
-    cancel: CancellationToken,
-    run: Arc<RunEnvironment>,
-    questions: Arc<Mutex<Vec<Question>>>,
-    events: mpsc::UnboundedSender<Event>,
+    /// Made when somebody first asks for it: most handlers end by themselves.
+    cancel: OnceLock<CancellationToken>,
+    run: Arc<Shared>,
 }
 
 impl Context {
-    /// Makes the context of one attempt. `cancel` is a child of the run's token.
+    /// Makes the context of one attempt by itself. `cancel` is cancelled when the attempt has to stop.
     #[must_use]
     pub fn new(
         stage: Arc<str>,
@@ -93,21 +108,36 @@ impl Context {
         questions: Arc<Mutex<Vec<Question>>>,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
+        let run = Shared {
+            environment: run,
+            questions,
+            events,
+            stop: cancel.clone(),
+        };
         Self {
             stage,
             attempt,
             deadline,
-            cancel,
-            run,
-            questions,
-            events,
+            cancel: OnceLock::from(cancel),
+            run: Arc::new(run),
+        }
+    }
+
+    /// Makes the context of one attempt of a run.
+    pub(super) fn of(run: &Arc<Shared>, stage: Arc<str>, attempt: u32, deadline: Instant) -> Self {
+        Self {
+            stage,
+            attempt,
+            deadline: Some(deadline),
+            cancel: OnceLock::new(),
+            run: Arc::clone(run),
         }
     }
 
     /// Gives the run's id.
     #[must_use]
     pub fn run_id(&self) -> Uuid {
-        self.run.run_id
+        self.run.environment.run_id
     }
 
     /// Gives the stage's id.
@@ -130,14 +160,14 @@ impl Context {
 
     /// Gives a token that is cancelled when the attempt has to stop.
     #[must_use]
-    pub const fn cancellation(&self) -> &CancellationToken {
-        &self.cancel
+    pub fn cancellation(&self) -> &CancellationToken {
+        self.cancel.get_or_init(|| self.run.stop.child_token())
     }
 
     /// Gives a secret of the job by name.
     #[must_use]
     pub fn secret(&self, name: &str) -> Option<&SecretString> {
-        self.run.secrets.get(name)
+        self.run.environment.secrets.get(name)
     }
 
     /// Gives a secret that the stage cannot do without.
@@ -145,7 +175,7 @@ impl Context {
     /// # Errors
     /// The job has none by that name, or it was lost with the process that held it.
     pub fn need_secret(&self, name: &str) -> Result<&SecretString, HandlerError> {
-        let secrets = &self.run.secrets;
+        let secrets = &self.run.environment.secrets;
         secrets.get(name).ok_or_else(|| {
             HandlerError::permanent(secrets.gone.get(name).map_or_else(
                 || format!("the job has no `{name}`"),
@@ -157,7 +187,7 @@ impl Context {
     /// Gives the answer to a question, if a person gave one.
     #[must_use]
     pub fn answer(&self, question: &str) -> Option<&Answer> {
-        self.run.answers.get(question)
+        self.run.environment.answers.get(question)
     }
 
     /// Gives the questions asked so far in the run.
@@ -169,19 +199,19 @@ impl Context {
     /// Gives the run's folder for generated files.
     #[must_use]
     pub fn artifacts(&self) -> &Path {
-        &self.run.artifacts
+        &self.run.environment.artifacts
     }
 
     /// Gives the folder that outlives the run.
     #[must_use]
     pub fn cache(&self) -> &Path {
-        &self.run.cache
+        &self.run.environment.cache
     }
 
     /// Reports how far the stage has come.
     pub fn progress(&self, done: u64, total: Option<u64>, unit: &str) {
-        self.emit(Event::StageProgress {
-            stage: self.stage.to_string(),
+        self.run.emit(Event::StageProgress {
+            stage: Arc::clone(&self.stage),
             progress: Progress {
                 done,
                 total,
@@ -192,8 +222,8 @@ impl Context {
 
     /// Writes a line to the run's log. Never a row value, never a secret.
     pub fn log(&self, level: LogLevel, line: impl Into<String>) {
-        self.emit(Event::StageLog {
-            stage: self.stage.to_string(),
+        self.run.emit(Event::StageLog {
+            stage: Arc::clone(&self.stage),
             level,
             line: line.into(),
         });
@@ -208,7 +238,7 @@ impl Context {
         }
         questions.push(question.clone());
         drop(questions);
-        self.emit(Event::QuestionAsked { question });
+        self.run.emit(Event::QuestionAsked { question });
     }
 
     /// Writes a file to the run's folder, whole or not at all, and records it as an artifact.
@@ -235,20 +265,16 @@ impl Context {
             bytes: bytes.len() as u64,
             sha256: hex(&Sha256::digest(bytes)),
         };
-        self.emit(Event::ArtifactWritten {
-            stage: self.stage.to_string(),
+        self.run.emit(Event::ArtifactWritten {
+            stage: Arc::clone(&self.stage),
             artifact: artifact.clone(),
         });
         Ok(artifact)
     }
 
-    fn emit(&self, event: Event) {
-        // The receiver is gone only when the run is over, and then nobody reads events.
-        let _ = self.events.send(event);
-    }
-
     fn lock_questions(&self) -> std::sync::MutexGuard<'_, Vec<Question>> {
-        self.questions
+        self.run
+            .questions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -25,9 +26,9 @@ impl Run {
     fn decide_rest(
         &mut self,
         stage: usize,
-        mut before: HashMap<String, EdgeDecision>,
+        mut before: HashMap<Arc<str>, EdgeDecision>,
     ) -> Vec<Decided> {
-        let plan = std::sync::Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         let status = self.stages[stage].status;
         let outcome = Outcome::of(status);
         let mut decided = Vec::with_capacity(plan.stages()[stage].outs.len());
@@ -37,7 +38,9 @@ impl Run {
             if let Some(decision) = before.remove(plan.stages()[edge.to].id.as_ref()) {
                 sibling_taken |= decision.taken;
                 decided.push((number, decision.taken));
-                self.decisions[number] = Some(decision);
+                if !decision.taken {
+                    self.untaken[number] = Some(Box::new(decision));
+                }
                 continue;
             }
             let possible = outcome.is_some_and(|outcome| edge.on.has(outcome));
@@ -56,13 +59,15 @@ impl Run {
                 None
             };
             let decision = EdgeDecision {
-                from: from.to_string(),
-                to: to.to_string(),
+                from: Arc::clone(from),
+                to: Arc::clone(to),
                 taken,
                 outcome: status,
                 because,
             };
-            self.decisions[number] = Some(decision.clone());
+            if !taken {
+                self.untaken[number] = Some(Box::new(decision.clone()));
+            }
             self.queue.push_back(Event::EdgeDecided { decision });
             if let Some(error) = failed {
                 self.end(Over::Failed { stage, error });
@@ -74,7 +79,7 @@ impl Run {
     }
 
     fn decide_by_condition(&self, guard: &Guard) -> (bool, EdgeReason) {
-        let expression = guard.condition.expression().to_owned();
+        let expression = Arc::clone(guard.condition.expression());
         match self.evaluate(guard) {
             Ok(Decision { holds, values }) => (holds, EdgeReason::Condition { expression, values }),
             Err(failed) => {
@@ -106,7 +111,9 @@ impl Run {
                 edges.extend(self.activate(stage));
             } else {
                 let ins = &self.plan.stages()[stage].ins;
-                let because = ins.iter().filter_map(|&edge| self.decisions[edge].clone());
+                let because = ins
+                    .iter()
+                    .filter_map(|&edge| self.untaken[edge].as_deref().cloned());
                 let reason = Reason::NoEdgeTaken {
                     edges: because.collect(),
                 };
@@ -118,7 +125,7 @@ impl Run {
 
     /// Makes a stage ready, or skips it and decides its out-edges.
     fn activate(&mut self, stage: usize) -> Vec<Decided> {
-        let plan = std::sync::Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         if let Some(by) = plan.stages()[stage].disabled {
             let reason = Reason::Disabled { by };
             self.conclude(stage, StageStatus::Skipped, reason, None);
@@ -139,7 +146,7 @@ impl Run {
                 holds: false,
                 values,
             }) => {
-                let expression = guard.condition.expression().to_owned();
+                let expression = Arc::clone(guard.condition.expression());
                 let reason = Reason::ConditionFalse { expression, values };
                 self.conclude(stage, StageStatus::Skipped, reason, None);
                 self.decide_edges(stage)
@@ -224,7 +231,7 @@ impl Run {
             .into_iter()
             .filter_map(|stage| Some((self.plan.find(&stage.id)?, stage)))
             .collect();
-        let plan = std::sync::Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         let mut kept: Vec<Option<Vec<EdgeDecision>>> = Vec::with_capacity(plan.stages().len());
         for (number, stage) in plan.stages().iter().enumerate() {
             let whole = stage

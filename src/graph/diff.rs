@@ -128,7 +128,7 @@ impl Differences {
             return;
         }
         let expression = |guard: Option<&Guard>| match guard {
-            Some(guard) => guard.condition.expression().into(),
+            Some(guard) => guard.condition.expression().as_ref().into(),
             None => Value::Null,
         };
         self.compare("when", expression(before), expression(after));

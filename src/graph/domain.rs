@@ -179,9 +179,17 @@ fn varies<'e>(
         }
         (op::LOGICAL_NOT, [a]) => varies(a, read, values),
         (op::EQUALS | op::NOT_EQUALS, [a, b]) => match (segments(a), &b.expr) {
-            (Some(path), Expr::Literal(LiteralValue::String(text))) if !is_test(a) => {
-                let text = Value::from(text.inner());
-                can_be(path, &text, &|other| *other != text)
+            (Some(path), Expr::Literal(literal)) if !is_test(a) => {
+                let wanted = match literal {
+                    LiteralValue::String(text) => Value::from(text.inner()),
+                    LiteralValue::Boolean(truth) => Value::from(*truth.inner()),
+                    LiteralValue::Bytes(_)
+                    | LiteralValue::Double(_)
+                    | LiteralValue::Int(_)
+                    | LiteralValue::Null
+                    | LiteralValue::UInt(_) => return false,
+                };
+                can_be(path, &wanted, &|other| *other != wanted)
             }
             _ => false,
         },

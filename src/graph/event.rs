@@ -90,7 +90,7 @@ pub enum Reason {
     /// Its own `when` was false.
     ConditionFalse {
         /// The expression as the graph file has it.
-        expression: String,
+        expression: Arc<str>,
         /// The values that the expression read, by path.
         values: BTreeMap<String, Value>,
     },
@@ -128,7 +128,7 @@ pub enum Reason {
         /// What ended the run.
         cause: EndCause,
         /// The stage that ended the run, if one did.
-        stage: Option<String>,
+        stage: Option<Arc<str>>,
     },
     /// Its output was recorded by an earlier execution of the run.
     Recorded,
@@ -202,9 +202,9 @@ pub enum EndCause {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EdgeDecision {
     /// The stage it leaves.
-    pub from: String,
+    pub from: Arc<str>,
     /// The stage it enters.
-    pub to: String,
+    pub to: Arc<str>,
     /// Whether it was taken.
     pub taken: bool,
     /// The outcome of `from` when it was decided.
@@ -224,14 +224,14 @@ pub enum EdgeReason {
     /// Its condition was evaluated.
     Condition {
         /// The expression as the graph file has it.
-        expression: String,
+        expression: Arc<str>,
         /// The values that the expression read, by path.
         values: BTreeMap<String, Value>,
     },
     /// Its condition could not be evaluated, which ends the run.
     ConditionFailed {
         /// The expression as the graph file has it.
-        expression: String,
+        expression: Arc<str>,
         /// The values that the expression read, by path.
         values: BTreeMap<String, Value>,
         /// What went wrong.
@@ -314,12 +314,12 @@ pub enum Event {
         /// The graph's name.
         graph: String,
         /// Every stage of the plan, in order.
-        stages: Vec<String>,
+        stages: Vec<Arc<str>>,
     },
     /// An attempt began.
     StageStarted {
         /// The stage.
-        stage: String,
+        stage: Arc<str>,
         /// Counted from 1.
         attempt: u32,
         /// Seconds since it was ready: waiting for a slot, and behind a failed attempt its delay.
@@ -328,14 +328,14 @@ pub enum Event {
     /// A stage reported how far it has come.
     StageProgress {
         /// The stage.
-        stage: String,
+        stage: Arc<str>,
         /// How far.
         progress: Progress,
     },
     /// A stage wrote a line to the run's log.
     StageLog {
         /// The stage.
-        stage: String,
+        stage: Arc<str>,
         /// How bad.
         level: LogLevel,
         /// The line, without its end.
@@ -344,7 +344,7 @@ pub enum Event {
     /// An attempt failed and another follows.
     StageRetrying {
         /// The stage.
-        stage: String,
+        stage: Arc<str>,
         /// The attempt that failed.
         attempt: u32,
         /// What sort of failure it was.
@@ -362,7 +362,7 @@ pub enum Event {
     /// A stage wrote a file.
     ArtifactWritten {
         /// The stage.
-        stage: String,
+        stage: Arc<str>,
         /// The file.
         artifact: Artifact,
     },
@@ -376,7 +376,7 @@ pub enum Event {
         /// The stage.
         stage: String,
         /// The expression as the graph file has it.
-        expression: String,
+        expression: Arc<str>,
         /// The values that the expression read, by path.
         values: BTreeMap<String, Value>,
         /// What it gave; null where it could not be evaluated, and the stage fails for it.
@@ -394,7 +394,7 @@ pub enum Event {
     /// A stage has its final status for this execution.
     StageFinished {
         /// The stage.
-        stage: String,
+        stage: Arc<str>,
         /// Its status.
         status: StageStatus,
         /// Why.

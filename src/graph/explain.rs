@@ -231,7 +231,7 @@ fn condition_of(told: &Told) -> Option<ConditionEvidence> {
         (&told.condition, &told.reason)
     {
         return Some(ConditionEvidence {
-            expression: expression.clone(),
+            expression: expression.to_string(),
             values: values.clone(),
             holds: Some(false),
         });
@@ -305,7 +305,7 @@ impl<'a> Causes<'a> {
     fn taken_siblings(&mut self, from: &str) {
         let edges = self.edges.iter();
         let taken = edges.filter_map(|edge| edge.decision.as_ref());
-        for decision in taken.filter(|edge| edge.from == from && edge.taken) {
+        for decision in taken.filter(|edge| *edge.from == *from && edge.taken) {
             self.add(from, Some(decision.clone()));
         }
     }

@@ -60,9 +60,14 @@ pub(super) fn problems(root: &IdedExpr, text: &str, variables: Variables<'_, '_>
 /// Gives what a path of an expression leads to; `None` where there is no such thing, or nothing is known of its variable.
 pub(super) fn path_type<'s>(segments: &[String], variables: Variables<'_, 's>) -> Option<Type<'s>> {
     let names: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let (mut found, depth) = variables(&names)?;
-    let mut absent = false;
-    for name in &names[depth..] {
+    let (found, depth) = variables(&names)?;
+    follow(found, &names[depth..])
+}
+
+/// Follows fields; `None` where there is no such thing.
+pub(super) fn follow<'s>(mut found: Type<'s>, names: &[&str]) -> Option<Type<'s>> {
+    let mut absent = found.absent;
+    for name in names {
         let Field::Is(field) = found.field(name) else {
             return None;
         };

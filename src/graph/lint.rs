@@ -159,11 +159,14 @@ impl Lint<'_> {
 
     fn is_idle_else(&self, edge: usize) -> bool {
         let edge = &self.draft.edges[edge];
+        if !edge.otherwise {
+            return false;
+        }
         let plain = self
             .siblings(edge)
             .filter(|sibling| !sibling.has_when && !sibling.otherwise);
         let always = plain.fold(Outcomes::default(), |all, sibling| all.or(sibling.on));
-        edge.otherwise && self.shape.possible(edge.from).and(edge.on).within(always)
+        self.shape.possible(edge.from).and(edge.on).within(always)
     }
 
     fn report_idle_else(&self, edge: &DraftEdge, found: &mut Diagnostics) {

@@ -46,12 +46,15 @@ mod places;
 mod references;
 mod resolve;
 mod syntax;
+mod tasks;
 mod typed;
 mod types;
 mod walk;
 
 #[cfg(test)]
 mod agreement;
+#[cfg(test)]
+mod blocking;
 #[cfg(test)]
 mod interruption;
 #[cfg(test)]

@@ -424,7 +424,6 @@ fn place_stages(
                 handler,
                 interface,
             } = drafted.handler?;
-            let guard = resolved.stage_references.remove(&number);
             let inputs = resolved.inputs.remove(&number).unwrap_or_default();
             Some(Stage {
                 id: drafted.id.into_inner().into(),
@@ -433,9 +432,10 @@ fn place_stages(
                 rank: 0,
                 handler: of,
                 with: drafted.with,
-                when: drafted
-                    .when
-                    .map(|when| Guard::placed(when.into_inner(), guard, place)),
+                when: drafted.when.map(|when| {
+                    let guard = resolved.stage_references.remove(&number);
+                    Guard::placed(when.into_inner(), guard, place)
+                }),
                 disabled: drafted.disabled,
                 skips_errors: drafted.skips_errors,
                 timeout: drafted.timeout,
@@ -461,17 +461,16 @@ fn place_edges(
 ) -> Vec<Edge> {
     let mut edges = Vec::with_capacity(drafted.len());
     for (number, edge) in drafted.into_iter().enumerate() {
-        let guard = resolved.edge_references.remove(&number);
         let moot = resolved.moot.contains(&number);
         edges.push(Edge {
             from: place[edge.from],
             to: place[edge.to],
             on: edge.on,
             moot,
-            when: edge
-                .when
-                .filter(|_| !moot)
-                .map(|when| Guard::placed(when.into_inner(), guard, place)),
+            when: edge.when.filter(|_| !moot).map(|when| {
+                let guard = resolved.edge_references.remove(&number);
+                Guard::placed(when.into_inner(), guard, place)
+            }),
             otherwise: edge.otherwise,
         });
         stages[place[edge.from]].outs.push(number);

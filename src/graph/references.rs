@@ -13,7 +13,7 @@ use super::lint::Lint;
 use super::output::{Kind, Read};
 use super::plan::{Reference, Source, StageInput};
 use super::resolve::Draft;
-use super::typed::{Guarded, Owner, Place, Typing};
+use super::typed::{Guarded, Owner, Place, Schemas, Typing};
 
 mod told;
 
@@ -73,7 +73,8 @@ pub(super) fn resolve(
     }
     readers.declared();
     let input = readers.input.as_ref();
-    let typing = Typing::new(draft, &readers.shape, catalog, input, &readers.guarded);
+    let schemas = Schemas::new(draft, catalog, input, &readers.guarded);
+    let typing = Typing::new(draft, &readers.shape, &schemas);
     typing.report(&readers.guarded, readers.found);
     if !readers.found.has_errors() {
         let lint = Lint {

@@ -216,7 +216,7 @@ impl Ran {
             Reason::Ran => {
                 let led = self
                     .decisions()
-                    .filter(|made| made.taken && made.to == stage);
+                    .filter(|made| made.taken && *made.to == *stage);
                 let led: Vec<_> = led.collect();
                 if led.is_empty() {
                     return Why::Stage(reason);
@@ -256,7 +256,7 @@ impl Ran {
 
     fn edge(&self, edge: &EdgeName, expected: bool) -> Option<Mismatch> {
         let mut decisions = self.decisions();
-        let decision = decisions.find(|made| made.from == edge.from && made.to == edge.to);
+        let decision = decisions.find(|made| *made.from == *edge.from && *made.to == *edge.to);
         if decision.is_some_and(|made| made.taken) == expected {
             return None;
         }

@@ -11,24 +11,26 @@
 //!
 //! Every decision is made in one place, between two awaits, by the one task that pulls: stages never see each other.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::attempt::{Ending, Failure, GRACE, Work};
-use super::context::RunEnvironment;
+use super::attempt::{Ending, Failure, GRACE};
+use super::context::{RunEnvironment, Shared};
 use super::event::{
     Artifact, EdgeDecision, EndCause, Event, Question, Reason, RunStatus, StageStatus,
 };
 use super::output::Outputs;
 use super::plan::{Plan, Source};
 use super::result::{RecordedStage, RunInput, RunResult, StageResult};
+use super::tasks::{Alarm, Tasks};
 
 /// An execution of a plan.
 pub struct Run {
@@ -36,22 +38,25 @@ pub struct Run {
     pub(super) job: Arc<Value>,
     pub(super) environment: Arc<RunEnvironment>,
     pub(super) stages: Vec<Record>,
-    pub(super) decisions: Vec<Option<EdgeDecision>>,
-    /// Stages that can start, each behind its rank.
-    ready: BTreeSet<(usize, usize)>,
+    /// Of edges that were not taken, why not.
+    pub(super) untaken: Vec<Option<Box<EdgeDecision>>>,
+    /// Stages that can start, each behind its rank; the lowest comes first.
+    ready: BinaryHeap<Reverse<(usize, usize)>>,
     pub(super) queue: VecDeque<Event>,
     pub(super) over: Option<Over>,
     recorded: Vec<RecordedStage>,
-    questions: Arc<Mutex<Vec<Question>>>,
     artifacts: Vec<Artifact>,
-    tasks: JoinSet<(usize, Ending)>,
-    task_stages: HashMap<Id, usize>,
-    sender: UnboundedSender<Event>,
-    receiver: UnboundedReceiver<Event>,
-    stop: CancellationToken,
+    shared: Arc<Shared>,
+    tasks: Tasks,
+    /// What stages say, their ends aside.
+    said: UnboundedReceiver<Event>,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    alarm: Alarm,
     stop_by: Option<Instant>,
     deadline: Option<Instant>,
     started: Instant,
+    /// When a stage or the alarm last woke the run: what is decided between two awaits happens at once.
+    now: Instant,
     status: RunStatus,
     seconds: f64,
 }
@@ -86,29 +91,39 @@ impl Run {
     /// Makes a run. Nothing happens before the first [`Run::next_event`], which needs a tokio runtime.
     #[must_use]
     pub fn start(plan: Arc<Plan>, input: RunInput) -> Self {
-        let (sender, receiver) = unbounded_channel();
+        let (events, said) = unbounded_channel();
         let stages = plan.stages().iter();
+        let cancel = &input.environment.cancel;
+        let cancelled = Box::pin(cancel.clone().cancelled_owned());
+        let stop = cancel.child_token();
+        let environment = Arc::new(input.environment);
+        let shared = Arc::new(Shared {
+            environment: Arc::clone(&environment),
+            questions: Arc::new(Mutex::new(input.questions)),
+            events,
+            stop,
+        });
+        let deadline = plan.deadline();
         Self {
             stages: stages.map(|stage| Record::new(stage.ins.len())).collect(),
-            decisions: vec![None; plan.edges().len()],
+            untaken: vec![None; plan.edges().len()],
             job: Arc::new(input.job),
-            stop: input.environment.cancel.child_token(),
-            environment: Arc::new(input.environment),
+            environment,
             recorded: input.recorded,
-            questions: Arc::new(Mutex::new(input.questions)),
             artifacts: Vec::new(),
-            ready: BTreeSet::new(),
+            ready: BinaryHeap::new(),
             queue: VecDeque::new(),
             over: None,
-            tasks: JoinSet::new(),
-            task_stages: HashMap::new(),
-            sender,
-            receiver,
+            tasks: Tasks::new(Arc::clone(&plan), Arc::clone(&shared)),
+            shared,
+            said,
+            cancelled,
+            alarm: Alarm::default(),
             stop_by: None,
-            deadline: plan
-                .deadline()
+            deadline: deadline
                 .map(|deadline| Instant::now() + deadline.saturating_sub(input.spent)),
             started: Instant::now(),
+            now: Instant::now(),
             status: RunStatus::Queued,
             seconds: 0.0,
             plan,
@@ -165,12 +180,16 @@ impl Run {
 
     fn begin(&mut self) {
         self.started = Instant::now();
+        self.now = self.started;
         self.status = RunStatus::Running;
+        if let Some(deadline) = self.deadline {
+            self.alarm.at_latest(deadline);
+        }
         let stages = self.plan.stages().iter();
         self.queue.push_back(Event::RunStarted {
             run_id: self.environment.run_id,
             graph: self.plan.name().to_owned(),
-            stages: stages.map(|stage| stage.id.to_string()).collect(),
+            stages: stages.map(|stage| Arc::clone(&stage.id)).collect(),
         });
         let recorded = std::mem::take(&mut self.recorded);
         for stage in &recorded {
@@ -186,53 +205,79 @@ impl Run {
             self.end(Over::Cancelled);
         }
         self.launch();
-        if self.tasks.is_empty() {
+        if !self.queue.is_empty() {
+            return;
+        }
+        if self.tasks.count() == 0 {
             self.drain();
             self.finish();
             return;
         }
-        let stopped = until(self.stop_by);
-        let late = until(self.deadline);
         tokio::select! {
             biased;
-            () = self.environment.cancel.cancelled(), if self.over.is_none() => self.end(Over::Cancelled),
-            () = late, if self.over.is_none() => self.end(Over::Deadline),
-            () = stopped => self.abandon(),
-            Some(event) = self.receiver.recv() => self.observe(event),
-            Some(joined) = self.tasks.join_next_with_id() => self.joined(joined),
+            () = self.cancelled.as_mut(), if self.over.is_none() => self.end(Over::Cancelled),
+            () = self.alarm.rung() => self.rang(),
+            Some(event) = self.said.recv() => self.observe(event),
+            Some((stage, ending)) = self.tasks.endings.recv() => self.stopped(stage, ending),
+        }
+    }
+
+    /// Does what a deadline asks for, and sets the alarm for the next one.
+    fn rang(&mut self) {
+        let now = Instant::now();
+        self.now = now;
+        let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        // Whoever pulls may have been away: what has ended since is not late.
+        while let Ok((stage, ending)) = self.tasks.endings.try_recv() {
+            self.stopped(stage, ending);
+        }
+        self.drain();
+        if self.over.is_none() && is_over(self.deadline) {
+            self.end(Over::Deadline);
+        }
+        if is_over(self.stop_by) {
+            for stage in self.tasks.abandon_all() {
+                self.ended(stage, Ending::Stopped);
+            }
+        }
+        for stage in self.tasks.abandon_stuck(now) {
+            let timeout = self.plan.stages()[stage].timeout;
+            self.ended(stage, Ending::TimedOut(Failure::stuck(timeout)));
+        }
+        let deadline = self.deadline.filter(|_| self.over.is_none());
+        let next = [self.stop_by, deadline, self.tasks.next_stuck()];
+        for moment in next.into_iter().flatten().filter(|&at| at > now) {
+            self.alarm.at_latest(moment);
         }
     }
 
     /// Puts a stage among those that can start.
     pub(super) fn make_ready(&mut self, stage: usize) {
-        self.ready.insert((self.plan.stages()[stage].rank, stage));
-        self.stages[stage].ready = Some(Instant::now());
+        let rank = self.plan.stages()[stage].rank;
+        self.ready.push(Reverse((rank, stage)));
+        self.stages[stage].ready = Some(self.now);
     }
 
     /// Starts ready stages as long as there are slots: by rank, then in the plan's order.
     fn launch(&mut self) {
-        while self.tasks.len() < self.plan.concurrency() {
-            let Some((_, stage)) = self.ready.pop_first() else {
+        while self.tasks.count() < self.plan.concurrency() {
+            let Some(Reverse((_, stage))) = self.ready.pop() else {
                 return;
             };
-            let ready = self.stages[stage].ready;
-            let work = Work {
-                plan: Arc::clone(&self.plan),
-                stage,
-                outputs: self.outputs_for(stage),
-                run: Arc::clone(&self.environment),
-                stop: self.stop.clone(),
-                questions: Arc::clone(&self.questions),
-                events: self.sender.clone(),
-                waited: ready.map_or(Duration::ZERO, |ready| ready.elapsed()),
-            };
+            let outputs = self.outputs_for(stage);
+            let now = Instant::now();
             let record = &mut self.stages[stage];
             record.status = StageStatus::Running;
-            record.started = Some(Instant::now());
-            let task = self
-                .tasks
-                .spawn(async move { (stage, work.perform().await) });
-            self.task_stages.insert(task.id(), stage);
+            record.started = Some(now);
+            record.attempts = 1;
+            let waited = record.ready.map_or(Duration::ZERO, |ready| now - ready);
+            self.queue.push_back(Event::StageStarted {
+                stage: Arc::clone(&self.plan.stages()[stage].id),
+                attempt: 1,
+                waited_seconds: waited.as_secs_f64(),
+            });
+            let stuck_at = self.tasks.spawn(stage, outputs, now);
+            self.alarm.at_latest(stuck_at);
         }
     }
 
@@ -253,24 +298,12 @@ impl Run {
 
     /// Passes on what a stage says. After its end it has nothing to say: an abandoned task may still be talking.
     fn observe(&mut self, event: Event) {
-        let stage = match &event {
-            Event::StageStarted { stage, attempt, .. } => {
-                if let Some(stage) = self.plan.find(stage) {
-                    self.stages[stage].attempts = *attempt;
-                }
-                stage
-            }
-            Event::StageProgress { stage, .. }
+        let said_by: &str = match &event {
+            Event::StageStarted { stage, .. }
+            | Event::StageProgress { stage, .. }
             | Event::StageLog { stage, .. }
-            | Event::StageRetrying { stage, .. } => stage,
-            Event::ArtifactWritten { stage, artifact } => {
-                let (stage, artifact) = (stage.clone(), artifact.clone());
-                if self.is_running(&stage) {
-                    self.keep(&artifact);
-                    self.queue.push_back(event);
-                }
-                return;
-            }
+            | Event::StageRetrying { stage, .. }
+            | Event::ArtifactWritten { stage, .. } => stage,
             Event::QuestionAsked { question } => &question.stage,
             Event::RunStarted { .. }
             | Event::EdgeDecided { .. }
@@ -279,15 +312,20 @@ impl Run {
             | Event::StageFinished { .. }
             | Event::RunFinished { .. } => return,
         };
-        if self.is_running(stage) {
-            self.queue.push_back(event);
+        let is_running = |&stage: &usize| self.stages[stage].status == StageStatus::Running;
+        let Some(stage) = self.plan.find(said_by).filter(is_running) else {
+            return;
+        };
+        if let Event::StageStarted { attempt, .. } = &event {
+            self.stages[stage].attempts = *attempt;
+            let stuck_at = self.tasks.began(stage, Instant::now());
+            self.alarm.at_latest(stuck_at);
+        } else if let Event::StageRetrying { .. } = &event {
+            self.tasks.paused(stage);
+        } else if let Event::ArtifactWritten { artifact, .. } = &event {
+            self.keep(artifact);
         }
-    }
-
-    fn is_running(&self, stage: &str) -> bool {
-        self.plan
-            .find(stage)
-            .is_some_and(|stage| self.stages[stage].status == StageStatus::Running)
+        self.queue.push_back(event);
     }
 
     fn keep(&mut self, artifact: &Artifact) {
@@ -301,26 +339,18 @@ impl Run {
         }
     }
 
-    /// Everything that a stage said comes before its end.
     fn drain(&mut self) {
-        while let Ok(event) = self.receiver.try_recv() {
+        while let Ok(event) = self.said.try_recv() {
             self.observe(event);
         }
     }
 
-    fn joined(&mut self, joined: Result<(Id, (usize, Ending)), JoinError>) {
+    /// Takes note of a task's end; what it said comes first. What was given up has ended before.
+    fn stopped(&mut self, stage: usize, ending: Ending) {
+        self.now = Instant::now();
         self.drain();
-        match joined {
-            Ok((id, (stage, ending))) => {
-                self.task_stages.remove(&id);
-                self.ended(stage, ending);
-            }
-            Err(error) => {
-                // Handlers' panics are caught in their task: what is left is a task that was aborted.
-                if let Some(stage) = self.task_stages.remove(&error.id()) {
-                    self.ended(stage, Ending::Stopped);
-                }
-            }
+        if self.tasks.remove(stage) {
+            self.ended(stage, ending);
         }
     }
 
@@ -388,7 +418,7 @@ impl Run {
             Some(Over::Deadline) => (EndCause::Deadline, None),
             Some(Over::Cancelled) | None => (EndCause::Cancelled, None),
         };
-        let stage = stage.map(|stage| self.plan.stages()[stage].id.to_string());
+        let stage = stage.map(|stage| Arc::clone(&self.plan.stages()[stage].id));
         Reason::RunEnded { cause, stage }
     }
 
@@ -410,10 +440,10 @@ impl Run {
         record.reason = Some(reason.clone());
         record.seconds = record
             .started
-            .map_or(0.0, |started| started.elapsed().as_secs_f64());
+            .map_or(0.0, |started| (self.now - started).as_secs_f64());
         record.output.clone_from(&output);
         self.queue.push_back(Event::StageFinished {
-            stage: planned.id.to_string(),
+            stage: Arc::clone(&planned.id),
             status,
             reason,
             attempts: record.attempts,
@@ -428,20 +458,10 @@ impl Run {
         if self.over.is_none() {
             self.over = Some(over);
             self.ready.clear();
-            self.stop.cancel();
-            self.stop_by = Some(Instant::now() + GRACE);
-        }
-    }
-
-    /// Gives up on stages that do not stop.
-    fn abandon(&mut self) {
-        self.drain();
-        self.tasks.abort_all();
-        self.tasks.detach_all();
-        let mut stages: Vec<usize> = self.task_stages.drain().map(|(_, stage)| stage).collect();
-        stages.sort_unstable();
-        for stage in stages {
-            self.ended(stage, Ending::Stopped);
+            self.shared.stop.cancel();
+            let stop_by = Instant::now() + GRACE;
+            self.stop_by = Some(stop_by);
+            self.alarm.at_latest(stop_by);
         }
     }
 
@@ -458,6 +478,7 @@ impl Run {
     }
 
     fn finish(&mut self) {
+        self.now = Instant::now();
         let waiting = StageStatus::Waiting;
         self.status = match &self.over {
             Some(Over::Failed { .. } | Over::Deadline) => RunStatus::Failed,
@@ -508,7 +529,8 @@ impl Run {
     }
 
     pub(super) fn all_questions(&self) -> Vec<Question> {
-        self.questions
+        self.shared
+            .questions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -545,16 +567,9 @@ fn failed(status: StageStatus, failure: Failure) -> (StageStatus, Reason, Option
     )
 }
 
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Drop for Run {
-    /// Tells handlers to stop; the set of tasks aborts what does not.
+    /// Tells handlers to stop; their tasks end with the run.
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.shared.stop.cancel();
     }
 }

@@ -48,6 +48,8 @@ pub(super) enum Does {
     Obey,
     /// Reports progress, a log line, a question and an artifact.
     Talk,
+    /// Holds its thread as long as the artifact folder is there, or for so long that a test fails.
+    Block,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -130,6 +132,13 @@ impl NodeHandler for Step {
                 ctx.cancellation().cancelled().await;
                 let error = HandlerError::permanent("it was told to stop");
                 Err(error.with_evidence(&Stepped { value }))
+            }
+            Does::Block => {
+                let start = std::time::Instant::now();
+                while ctx.artifacts().exists() && start.elapsed().as_secs() < 30 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(Stepped { value })
             }
             Does::Talk => {
                 ctx.progress(1, Some(2), "steps");
@@ -409,7 +418,7 @@ impl Ran {
             } = event
             {
                 recorded.push(RecordedStage {
-                    id: stage.clone(),
+                    id: stage.to_string(),
                     status: *status,
                     reason: Some(reason.clone()),
                     attempts: *attempts,
@@ -424,7 +433,7 @@ impl Ran {
         for event in &self.events {
             if let Event::EdgeDecided { decision } = event {
                 for stage in &mut recorded {
-                    if stage.id == decision.from {
+                    if stage.id == *decision.from {
                         stage.decisions.push(decision.clone());
                     }
                 }

@@ -1,5 +1,6 @@
 //! Holds conditions against the schemas of what they read: the graph's input, outputs, statuses and open questions.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -75,31 +76,23 @@ enum Key {
     Stage(usize),
 }
 
-/// What is known of the values that conditions read.
-pub(super) struct Typing<'a> {
-    draft: &'a Draft,
-    shape: &'a Shape,
-    schemas: HashMap<Key, Arc<Value>>,
-}
+/// The schemas of what conditions read.
+#[derive(Default)]
+pub(super) struct Schemas(HashMap<Key, Arc<Value>>);
 
-impl<'a> Typing<'a> {
+impl Schemas {
     pub(super) fn new(
-        draft: &'a Draft,
-        shape: &'a Shape,
+        draft: &Draft,
         catalog: Catalog,
         input: Option<&Kind>,
         guarded: &[Guarded<'_>],
     ) -> Self {
-        let mut typing = Self {
-            draft,
-            shape,
-            schemas: HashMap::new(),
-        };
-        for reference in guarded.iter().flat_map(|guarded| &guarded.references) {
-            let Some(key) = reference.and_then(|reference| typing.key(reference)) else {
+        let mut schemas = HashMap::new();
+        for &reference in guarded.iter().flat_map(|guarded| &guarded.references) {
+            let Some(key) = reference.and_then(|reference| key(draft, reference)) else {
                 continue;
             };
-            if typing.schemas.contains_key(&key) {
+            if schemas.contains_key(&key) {
                 continue;
             }
             let schema = match key {
@@ -108,44 +101,67 @@ impl<'a> Typing<'a> {
                     of_this.map(|input| Arc::new((input.schema)()))
                 }
                 Key::Questions => Some(Arc::new(schemars::schema_for!(Vec<Question>).to_value())),
-                Key::Handler(_) | Key::Stage(_) => reference.and_then(|r| typing.output(r)),
+                Key::Handler(_) | Key::Stage(_) => reference.and_then(|of| output(draft, of)),
             };
-            typing.schemas.extend(schema.map(|schema| (key, schema)));
+            schemas.extend(schema.map(|schema| (key, schema)));
         }
-        typing
+        Self(schemas)
     }
+}
 
-    fn key(&self, reference: Reference) -> Option<Key> {
-        match reference {
-            Reference::Input => Some(Key::Input),
-            Reference::OpenQuestions => Some(Key::Questions),
-            Reference::Status(_) => None,
-            Reference::Output(stage) | Reference::Kind(stage) => {
-                let built = self.draft.stages[stage].handler.as_ref()?;
-                Some(match built.of.interface {
-                    Some(_) => Key::Handler(built.of.name),
-                    None => Key::Stage(stage),
-                })
-            }
+fn key(draft: &Draft, reference: Reference) -> Option<Key> {
+    match reference {
+        Reference::Input => Some(Key::Input),
+        Reference::OpenQuestions => Some(Key::Questions),
+        Reference::Status(_) => None,
+        Reference::Output(stage) | Reference::Kind(stage) => {
+            let built = draft.stages[stage].handler.as_ref()?;
+            Some(match built.of.interface {
+                Some(_) => Key::Handler(built.of.name),
+                None => Key::Stage(stage),
+            })
+        }
+    }
+}
+
+fn output(draft: &Draft, reference: Reference) -> Option<Arc<Value>> {
+    let (Reference::Output(stage) | Reference::Kind(stage)) = reference else {
+        return None;
+    };
+    let built = draft.stages[stage].handler.as_ref()?;
+    Some(built.interface.schema.get())
+}
+
+/// A path below a schema, and whether its beginning may be null.
+type Followed = (Key, bool, Vec<String>);
+
+/// What is known of the values that conditions read.
+pub(super) struct Typing<'a> {
+    draft: &'a Draft,
+    shape: &'a Shape,
+    schemas: &'a Schemas,
+    /// What whole paths lead to: conditions read the same few again and again.
+    followed: RefCell<HashMap<Followed, Option<Type<'a>>>>,
+}
+
+impl<'a> Typing<'a> {
+    pub(super) fn new(draft: &'a Draft, shape: &'a Shape, schemas: &'a Schemas) -> Self {
+        Self {
+            draft,
+            shape,
+            schemas,
+            followed: RefCell::default(),
         }
     }
 
-    fn output(&self, reference: Reference) -> Option<Arc<Value>> {
-        let (Reference::Output(stage) | Reference::Kind(stage)) = reference else {
-            return None;
-        };
-        let built = self.draft.stages[stage].handler.as_ref()?;
-        Some(built.interface.schema.get())
-    }
-
-    /// Gives what a path of a condition begins with, and how many segments that are. `narrow` leaves out the statuses that the
+    /// Gives what a path of a condition leads to, or where it leads nowhere what it begins with, and how many segments that are. `narrow` leaves out the statuses that the
     /// stage cannot have at that place.
     pub(super) fn variable(
         &self,
         guarded: &Guarded<'_>,
         segments: &[&str],
         narrow: bool,
-    ) -> Option<(Type<'_>, usize)> {
+    ) -> Option<(Type<'a>, usize)> {
         let paths = guarded.condition.paths();
         let path = paths.iter().position(|path| path.segments == segments)?;
         let reference = guarded.references[path]?;
@@ -158,13 +174,29 @@ impl<'a> Typing<'a> {
             let names = statuses.into_iter().map(|status| status.name().into());
             return Some((Type::one_of(names.collect()), 3));
         }
-        let schema = self.schemas.get(&self.key(reference)?)?;
-        let found = Type::read(schema, schema);
-        Some(match reference {
-            Reference::Output(_) if guarded.certain[path] => (found, 3),
-            Reference::Output(_) => (found.or_null(), 3),
-            Reference::Kind(_) => (found.or_null(), 1),
-            Reference::Input | Reference::OpenQuestions | Reference::Status(_) => (found, 1),
+        let (depth, nullable) = match reference {
+            Reference::Output(_) => (3, !guarded.certain[path]),
+            Reference::Kind(_) => (1, true),
+            Reference::Input | Reference::OpenQuestions | Reference::Status(_) => (1, false),
+        };
+        let key = key(self.draft, reference)?;
+        let schema = self.schemas.0.get(&key)?;
+        let start = || {
+            let found = Type::read(schema, schema);
+            if nullable { found.or_null() } else { found }
+        };
+        let rest = &segments[depth.min(segments.len())..];
+        let mut followed = self.followed.borrow_mut();
+        let whole = followed
+            .entry((
+                key,
+                nullable,
+                rest.iter().map(|&name| name.into()).collect(),
+            ))
+            .or_insert_with(|| infer::follow(start(), rest));
+        Some(match whole {
+            Some(whole) => (whole.clone(), segments.len()),
+            None => (start(), depth),
         })
     }
 

@@ -290,7 +290,7 @@ impl Launch {
             let line = format!("{bad}: the stage runs again");
             notes.push(format!("stage `{id}`: {line}"));
             warnings.push(Event::StageLog {
-                stage: id.to_owned(),
+                stage: id.into(),
                 level: LogLevel::Warn,
                 line,
             });
@@ -331,7 +331,7 @@ fn drifted(stored: &StoredRun, drift: GraphDiff) -> Refusal {
 impl Graph {
     /// Says whether a recorded decision of a stage still holds: the edge is there, and neither it nor what it waits for changed.
     fn keeps(&self, from: &str, edge: &EdgeDecision) -> bool {
-        let ends = (from.to_owned(), edge.to.clone());
+        let ends = (from.to_owned(), edge.to.to_string());
         self.plan.edge(from, &edge.to).is_some()
             && !self.stale.contains(&ends)
             && !matches!(edge.because, EdgeReason::ConditionFailed { .. })

@@ -446,7 +446,7 @@ fn is_interruption(event: &Event, control: &Control) -> bool {
 
 /// Drops steps of progress that come faster than anyone reads them back.
 #[derive(Default)]
-struct Throttle(BTreeMap<String, Instant>);
+struct Throttle(BTreeMap<Arc<str>, Instant>);
 
 impl Throttle {
     fn keeps(&mut self, event: &Event) -> bool {
@@ -460,7 +460,7 @@ impl Throttle {
             .is_none_or(|last| now.duration_since(*last) >= PROGRESS_EVERY);
         let complete = progress.total == Some(progress.done);
         if due {
-            self.0.insert(stage.clone(), now);
+            self.0.insert(Arc::clone(stage), now);
         }
         due || complete
     }
@@ -525,7 +525,7 @@ pub(super) fn recorded(
         })
         .collect();
     for stage in &mut recorded {
-        for edge in edges.iter().filter(|edge| edge.from == stage.id) {
+        for edge in edges.iter().filter(|edge| *edge.from == *stage.id) {
             // The last decision of an edge holds.
             stage.decisions.retain(|earlier| earlier.to != edge.to);
             stage.decisions.push(edge.clone());

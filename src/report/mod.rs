@@ -63,7 +63,7 @@ pub fn reason_text(reason: &Reason) -> String {
 fn no_edge_text(edges: &[EdgeDecision]) -> String {
     let conditional = |edge: &EdgeDecision| matches!(edge.because, EdgeReason::Condition { .. });
     if edges.len() > 1 && edges.iter().all(conditional) {
-        let from: Vec<&str> = edges.iter().map(|edge| edge.from.as_str()).collect();
+        let from: Vec<&str> = edges.iter().map(|edge| &*edge.from).collect();
         return format!("the conditions after {} are false", from.join(" and "));
     }
     edges.iter().map(edge_text).collect::<Vec<_>>().join("; ")

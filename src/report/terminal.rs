@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -55,7 +56,7 @@ impl<W: Write + Send> Report for Plain<W> {
 #[derive(Default)]
 struct Moving {
     screen: MultiProgress,
-    bars: BTreeMap<String, ProgressBar>,
+    bars: BTreeMap<Arc<str>, ProgressBar>,
     lines: Lines,
 }
 
@@ -67,7 +68,7 @@ impl Moving {
                 bar.set_style(style("{spinner} {prefix}  {elapsed} {msg}"));
                 bar.set_prefix(padded(stage, self.lines.width));
                 bar.enable_steady_tick(Duration::from_millis(120));
-                if let Some(old) = self.bars.insert(stage.clone(), bar) {
+                if let Some(old) = self.bars.insert(Arc::clone(stage), bar) {
                     old.finish_and_clear();
                 }
             }
@@ -283,8 +284,12 @@ fn run_line(status: RunStatus, error: Option<&str>, seconds: f64) -> String {
     }
 }
 
-fn widest(stages: &[String]) -> usize {
-    stages.iter().map(String::len).max().unwrap_or_default()
+fn widest(stages: &[Arc<str>]) -> usize {
+    stages
+        .iter()
+        .map(|stage| stage.len())
+        .max()
+        .unwrap_or_default()
 }
 
 fn padded(stage: &str, width: usize) -> String {

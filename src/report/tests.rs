@@ -31,7 +31,7 @@ impl Paper {
 
 fn finished(stage: &str, status: StageStatus, reason: Reason, seconds: f64) -> Event {
     Event::StageFinished {
-        stage: stage.to_owned(),
+        stage: stage.into(),
         status,
         reason,
         attempts: 1,
@@ -43,12 +43,12 @@ fn finished(stage: &str, status: StageStatus, reason: Reason, seconds: f64) -> E
 
 fn edge() -> EdgeDecision {
     EdgeDecision {
-        from: "executor".to_owned(),
-        to: "gate".to_owned(),
+        from: "executor".into(),
+        to: "gate".into(),
         taken: false,
         outcome: StageStatus::Succeeded,
         because: EdgeReason::Condition {
-            expression: "job.require_review".to_owned(),
+            expression: "job.require_review".into(),
             values: [("job.require_review".to_owned(), json!(false))].into(),
         },
     }
@@ -62,22 +62,22 @@ fn events() -> Vec<Event> {
 
 fn course() -> Vec<Event> {
     let skipped = Reason::ConditionFalse {
-        expression: "job.llm.enabled".to_owned(),
+        expression: "job.llm.enabled".into(),
         values: [("job.llm.enabled".to_owned(), json!(false))].into(),
     };
     vec![
         Event::RunStarted {
             run_id: Uuid::nil(),
             graph: "default".to_owned(),
-            stages: ["llm", "executor", "gate"].map(str::to_owned).to_vec(),
+            stages: ["llm", "executor", "gate"].map(Arc::from).to_vec(),
         },
         Event::StageStarted {
-            stage: "executor".to_owned(),
+            stage: "executor".into(),
             attempt: 1,
             waited_seconds: 0.0,
         },
         Event::StageProgress {
-            stage: "executor".to_owned(),
+            stage: "executor".into(),
             progress: Progress {
                 done: 5,
                 total: Some(10),
@@ -85,17 +85,17 @@ fn course() -> Vec<Event> {
             },
         },
         Event::StageLog {
-            stage: "executor".to_owned(),
+            stage: "executor".into(),
             level: LogLevel::Info,
             line: "quiet".to_owned(),
         },
         Event::StageLog {
-            stage: "executor".to_owned(),
+            stage: "executor".into(),
             level: LogLevel::Warn,
             line: "loud".to_owned(),
         },
         Event::StageRetrying {
-            stage: "executor".to_owned(),
+            stage: "executor".into(),
             attempt: 1,
             class: FailureClass::Transient,
             error: "gone\nmore".to_owned(),
@@ -115,7 +115,7 @@ fn course() -> Vec<Event> {
         Event::QuestionAsked {
             question: Question {
                 id: "q".to_owned(),
-                stage: "gate".to_owned(),
+                stage: "gate".into(),
                 text: "accept it?".to_owned(),
                 choices: vec!["approve".to_owned(), "reject".to_owned()],
                 default: None,
@@ -137,7 +137,7 @@ fn failure() -> Vec<Event> {
             StageStatus::Cancelled,
             Reason::RunEnded {
                 cause: EndCause::StageFailed,
-                stage: Some("check".to_owned()),
+                stage: Some("check".into()),
             },
             0.0,
         ),
@@ -194,7 +194,7 @@ fn a_waiting_run_says_once_what_it_waits_for() {
     let question = |id: &str, default: Option<&str>| Event::QuestionAsked {
         question: Question {
             id: id.to_owned(),
-            stage: "gate".to_owned(),
+            stage: "gate".into(),
             text: "nothing is proven; accept it?".to_owned(),
             choices: vec!["yes".to_owned(), "no".to_owned()],
             default: default.map(str::to_owned),
@@ -233,9 +233,9 @@ run waiting for an answer after 1.0 s: no stage said this
 #[test]
 fn a_long_condition_is_left_to_the_json() {
     let decision = |from: &str, expression: &str| EdgeDecision {
-        from: from.to_owned(),
+        from: from.into(),
         because: EdgeReason::Condition {
-            expression: expression.to_owned(),
+            expression: expression.into(),
             values: std::collections::BTreeMap::new(),
         },
         ..edge()

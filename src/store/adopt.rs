@@ -1,6 +1,7 @@
 //! What a retry takes over from the run before it, recorded in the transaction that makes the retry durable.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
@@ -17,7 +18,7 @@ pub struct Adopted {
     /// The run that it is a retry of.
     pub from: Uuid,
     /// Every stage of the plan, in its order.
-    pub stages: Vec<String>,
+    pub stages: Vec<Arc<str>>,
     /// The end of each stage that is taken over, with its output, its edges, its questions and its files.
     pub events: Vec<Event>,
     /// Answers to those questions, by question id.

@@ -169,7 +169,7 @@ impl Store {
         let mut events: Vec<Event> = stages
             .into_iter()
             .map(|(stage, attempts, seconds)| Event::StageFinished {
-                stage,
+                stage: stage.into(),
                 status: StageStatus::Cancelled,
                 reason: Reason::RunEnded {
                     cause: EndCause::Cancelled,

@@ -294,7 +294,7 @@ impl Store {
                 lines.push(LogLine {
                     seq,
                     at,
-                    stage,
+                    stage: stage.to_string(),
                     level,
                     line,
                 });

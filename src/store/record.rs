@@ -1,5 +1,7 @@
 //! Events of a run into the store.
 
+use std::sync::Arc;
+
 use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
@@ -103,7 +105,7 @@ fn rows(id: &str, event: &Event, at: &str) -> Result<Vec<Row>> {
     })
 }
 
-fn run_started(id: &str, stages: &[String], at: &str) -> Vec<Row> {
+fn run_started(id: &str, stages: &[Arc<str>], at: &str) -> Vec<Row> {
     let mut rows = vec![
         sqlx::query(
             "UPDATE runs SET status = 'running', error = NULL, started_at = coalesce(started_at, ?) WHERE id = ?",
@@ -122,7 +124,7 @@ fn run_started(id: &str, stages: &[String], at: &str) -> Vec<Row> {
 }
 
 /// Makes the rows of the plan's stages, those aside that are there.
-pub(super) fn pending(id: &str, stages: &[String]) -> Vec<Row> {
+pub(super) fn pending(id: &str, stages: &[Arc<str>]) -> Vec<Row> {
     let rows = (0_i64..).zip(stages).map(|(position, stage)| {
         sqlx::query(
             "INSERT INTO stages (run_id, id, position, status) VALUES (?, ?, ?, 'pending')

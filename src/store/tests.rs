@@ -33,7 +33,7 @@ async fn begun(store: &Store) -> Uuid {
     let started = Event::RunStarted {
         run_id: id,
         graph: "small".to_owned(),
-        stages: vec!["a".to_owned(), "b".to_owned()],
+        stages: vec!["a".into(), "b".into()],
     };
     store.record(id, &[started]).await.unwrap();
     id
@@ -41,7 +41,7 @@ async fn begun(store: &Store) -> Uuid {
 
 fn finished(stage: &str, status: StageStatus, reason: Reason) -> Event {
     Event::StageFinished {
-        stage: stage.to_owned(),
+        stage: stage.into(),
         status,
         reason,
         attempts: 1,
@@ -129,7 +129,7 @@ async fn a_batch_is_recorded_whole_or_not_at_all() {
         sha256: String::new(),
     };
     let unwritable = Event::ArtifactWritten {
-        stage: "a".to_owned(),
+        stage: "a".into(),
         artifact: size,
     };
     let batch = [
@@ -190,7 +190,7 @@ async fn a_second_execution_keeps_what_the_first_recorded() {
     let started = Event::RunStarted {
         run_id: id,
         graph: "small".to_owned(),
-        stages: vec!["a".to_owned(), "b".to_owned()],
+        stages: vec!["a".into(), "b".into()],
     };
     second
         .record(

@@ -180,7 +180,7 @@ async fn the_gate_of_the_default_graph_is_answered() {
         let started: Vec<_> = events
             .iter()
             .filter_map(|event| match event {
-                Event::StageStarted { stage, .. } => Some(stage.as_str()),
+                Event::StageStarted { stage, .. } => Some(&**stage),
                 _ => None,
             })
             .collect();
@@ -225,7 +225,7 @@ fn recorded(events: &[Event]) -> Vec<RecordedStage> {
             Event::EdgeDecided { decision } => Some(decision.clone()),
             _ => None,
         });
-        decided.filter(|decision| decision.from == from).collect()
+        decided.filter(|decision| *decision.from == *from).collect()
     };
     let finished = events.iter().filter_map(|event| match event {
         Event::StageFinished {
@@ -237,7 +237,7 @@ fn recorded(events: &[Event]) -> Vec<RecordedStage> {
             output,
             ..
         } => Some(RecordedStage {
-            id: stage.clone(),
+            id: stage.to_string(),
             status: *status,
             reason: Some(reason.clone()),
             attempts: *attempts,

@@ -8,6 +8,7 @@ mod place;
 mod svg;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ const TOOLTIP_CHARS: usize = 400;
 #[derive(Debug, Clone, Default)]
 pub struct History {
     statuses: BTreeMap<String, StageStatus>,
-    decisions: HashMap<(String, String), EdgeDecision>,
+    decisions: HashMap<(Arc<str>, Arc<str>), EdgeDecision>,
 }
 
 impl History {
@@ -48,7 +49,7 @@ impl History {
     }
 
     fn decision(&self, plan: &Plan, edge: &Edge) -> Option<&EdgeDecision> {
-        let id = |stage: usize| plan.stages()[stage].id.to_string();
+        let id = |stage: usize| Arc::clone(&plan.stages()[stage].id);
         self.decisions.get(&(id(edge.from), id(edge.to)))
     }
 }

@@ -30,14 +30,14 @@ disabled = true
 
 fn history() -> History {
     let decided = |to: &str, taken, because| EdgeDecision {
-        from: "a".to_owned(),
-        to: to.to_owned(),
+        from: "a".into(),
+        to: to.into(),
         taken,
         outcome: StageStatus::Succeeded,
         because,
     };
     let condition = EdgeReason::Condition {
-        expression: "stages.a.status == \"failed\"".to_owned(),
+        expression: "stages.a.status == \"failed\"".into(),
         values: BTreeMap::from([("stages.a.status".to_owned(), json!("<succeeded>"))]),
     };
     let sibling = EdgeReason::Else {

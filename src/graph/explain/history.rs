@@ -197,13 +197,13 @@ impl History {
                 holds,
             } => {
                 self.told(&stage).condition = Some(ConditionEvidence {
-                    expression,
+                    expression: expression.to_string(),
                     values,
                     holds,
                 });
             }
             Event::EdgeDecided { decision } => {
-                let ends = (decision.from.clone(), decision.to.clone());
+                let ends = (decision.from.to_string(), decision.to.to_string());
                 self.edges.insert(ends, Some(decision));
             }
             Event::EvidenceKept { stage, kind, .. } => self.told(&stage).evidence = Some(kind),

@@ -124,7 +124,7 @@ impl Covered {
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
             Event::EdgeDecided { decision } => {
-                let (from, to) = (decision.from.clone(), decision.to.clone());
+                let (from, to) = (decision.from.to_string(), decision.to.to_string());
                 if decision.taken {
                     self.seen.insert(Gap::NeverTaken { from, to });
                 } else if matches!(
@@ -140,7 +140,7 @@ impl Covered {
                 reason,
                 ..
             } => {
-                let stage = stage.clone();
+                let stage = stage.to_string();
                 let outcome = distinction(*status, reason);
                 let seen = outcome.map(|outcome| Gap::Outcome { stage, outcome });
                 self.seen.extend(seen);

@@ -1,6 +1,7 @@
 //! What a retry takes over, as events. Pure: what was recorded, and the choice.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::choice::Choice;
 use crate::graph::event::{DisabledBy, EdgeDecision, EdgeReason, Event, Reason, StageStatus};
@@ -38,7 +39,7 @@ pub(super) fn adopt(
     let stages = plan.stages().iter();
     Adopted {
         from: stored.id,
-        stages: stages.map(|stage| stage.id.to_string()).collect(),
+        stages: stages.map(|stage| Arc::clone(&stage.id)).collect(),
         events,
         answers,
     }
@@ -62,14 +63,14 @@ fn take_over(stored: &StoredRun, stage: &RecordedStage) -> Vec<Event> {
     let files = stage.artifacts.iter();
     let mut events: Vec<Event> = files
         .map(|artifact| Event::ArtifactWritten {
-            stage: stage.id.clone(),
+            stage: stage.id.as_str().into(),
             artifact: artifact.clone(),
         })
         .collect();
     let mut kinds = stored.stages.iter();
     let kind = kinds.find(|kept| kept.document.id == stage.id);
     events.push(Event::StageFinished {
-        stage: stage.id.clone(),
+        stage: stage.id.as_str().into(),
         status: stage.status,
         reason,
         attempts: stage.attempts,
@@ -86,7 +87,7 @@ fn take_over(stored: &StoredRun, stage: &RecordedStage) -> Vec<Event> {
 fn leave_out(plan: &Plan, stage: usize) -> Vec<Event> {
     let left_out = &plan.stages()[stage];
     let mut events = vec![Event::StageFinished {
-        stage: left_out.id.to_string(),
+        stage: Arc::clone(&left_out.id),
         status: StageStatus::Skipped,
         reason: Reason::Disabled {
             by: DisabledBy::Retry,
@@ -98,8 +99,8 @@ fn leave_out(plan: &Plan, stage: usize) -> Vec<Event> {
     }];
     events.extend(left_out.outs.iter().map(|&edge| Event::EdgeDecided {
         decision: EdgeDecision {
-            from: left_out.id.to_string(),
-            to: plan.stages()[plan.edges()[edge].to].id.to_string(),
+            from: Arc::clone(&left_out.id),
+            to: Arc::clone(&plan.stages()[plan.edges()[edge].to].id),
             taken: true,
             outcome: StageStatus::Skipped,
             because: EdgeReason::NothingEnabled,

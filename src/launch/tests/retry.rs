@@ -98,7 +98,7 @@ async fn started(launch: &Launch, run_id: Uuid) -> Vec<String> {
     let history = launch.store().history(run_id).await.unwrap().into_iter();
     history
         .filter_map(|(_, event)| match event {
-            Event::StageStarted { stage, .. } => Some(stage),
+            Event::StageStarted { stage, .. } => Some(stage.to_string()),
             _ => None,
         })
         .collect()

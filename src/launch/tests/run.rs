@@ -229,7 +229,7 @@ struct Stop(Control, fn(&Control));
 
 impl Report for Stop {
     fn event(&mut self, event: &Event) {
-        if matches!(event, Event::StageStarted { stage, .. } if stage == "endless") {
+        if matches!(event, Event::StageStarted { stage, .. } if &**stage == "endless") {
             self.1(&self.0);
         }
     }

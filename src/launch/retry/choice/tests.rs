@@ -38,8 +38,8 @@ fn recorded(stages: &str) -> HashMap<String, RecordedStage> {
                 other => panic!("{other}"),
             };
             let taken = EdgeDecision {
-                from: id.to_owned(),
-                to: "d".to_owned(),
+                from: id.into(),
+                to: "d".into(),
                 taken: true,
                 outcome: status,
                 because: EdgeReason::Unconditional,
