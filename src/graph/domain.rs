@@ -125,27 +125,28 @@ fn evaluate(condition: &Condition, chosen: &Chosen<'_>) -> Given {
     }
 }
 
-/// Says what a condition gives whatever it reads; `None` where that depends, or cannot be found out.
+/// Says what a condition gives whatever it reads; `None` where that depends, or cannot be found out. With some values it may fail
+/// besides.
 pub(super) fn constant(
     condition: &Condition,
     values: &dyn Fn(&[String]) -> Option<Values>,
-) -> Option<bool> {
+) -> Option<Given> {
     if varies(condition.root(), &mut BTreeSet::new(), values) {
         return None;
     }
-    let mut constant = None;
+    let mut constant = Given::Error;
     let tried = each_combination(&[condition], &|_, path| values(path), &mut |given| match (
         given[0], constant,
     ) {
         (Given::Error, _) => ControlFlow::Continue(()),
-        (Given::Bool(holds), None) => {
-            constant = Some(holds);
+        (Given::Bool(holds), Given::Error) => {
+            constant = Given::Bool(holds);
             ControlFlow::Continue(())
         }
-        (Given::Bool(holds), Some(before)) if holds == before => ControlFlow::Continue(()),
+        (Given::Bool(holds), Given::Bool(before)) if holds == before => ControlFlow::Continue(()),
         (Given::Bool(_) | Given::Unknown, _) => ControlFlow::Break(()),
     });
-    constant.filter(|_| tried)
+    tried.then_some(constant)
 }
 
 /// Says whether a condition is plainly not constant, without trying: each path is read once, each comparison can go either way, and
@@ -234,6 +235,22 @@ mod tests {
             ("job.maybe || !job.maybe", Some(true)),
             ("has(job.n)", None),
             ("has(job.maybe.x) || job.maybe", None),
+        ] {
+            let condition = Condition::compile(expression).expect(expression);
+            let expected = expected.map(Given::Bool);
+            assert_eq!(constant(&condition, &values), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_fails_with_all_values_is_found_and_nothing_else() {
+        for (expression, expected) in [
+            ("1 / 0 == 1", Some(Given::Error)),
+            ("job.color.startsWith()", Some(Given::Error)),
+            ("int(job.a) == 1", Some(Given::Error)),
+            ("job.n.startsWith()", None),
+            ("job.a || 1 / 0 == 1", Some(Given::Bool(true))),
+            ("job.a ? 1 / 0 == 1 : job.b", None),
         ] {
             let condition = Condition::compile(expression).expect(expression);
             assert_eq!(constant(&condition, &values), expected, "{expression}");

@@ -88,6 +88,7 @@ fn over(file: GraphFile, base: GraphFile) -> GraphFile {
         edges: file.edges.or(base.edges),
         stages,
         tests: file.tests,
+        has_gaps: file.has_gaps || base.has_gaps,
         problems: base.problems,
     }
 }

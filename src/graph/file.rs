@@ -50,6 +50,8 @@ pub struct GraphFile {
     pub stages: Vec<StageEntry>,
     /// Tests, in the order of the file; those of a graph that it extends are not among them.
     pub tests: Vec<Case>,
+    /// Whether an edge, a handler or the input could not be read: what is missing then is no defect of what is there.
+    pub(super) has_gaps: bool,
     pub(super) problems: Diagnostics,
 }
 

@@ -6,12 +6,12 @@ use std::ops::Range;
 
 use cel::IdedExpr;
 use cel::common::ast::operators as op;
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SelectExpr};
 use serde_json::Value;
 
 use super::diagnostic::{did_you_mean, shown};
 use super::places::Places;
-use super::syntax::{is_test, is_type_name, segments};
+use super::syntax::{self, is_test, is_type_name, segments};
 use super::types::{Field, Sorts, Type};
 
 /// Names that a help lists.
@@ -35,6 +35,7 @@ pub(super) type Variables<'f, 's> = &'f dyn Fn(&[&str]) -> Option<(Type<'s>, usi
 pub(super) fn problems(root: &IdedExpr, text: &str, variables: Variables<'_, '_>) -> Vec<Problem> {
     let places = Places::of(text);
     let mut inference = Inference {
+        root,
         places: &places,
         variables,
         bound: Vec::new(),
@@ -78,6 +79,7 @@ pub(super) fn follow<'s>(mut found: Type<'s>, names: &[&str]) -> Option<Type<'s>
 }
 
 struct Inference<'f, 's> {
+    root: &'f IdedExpr,
     places: &'f Places<'f>,
     variables: Variables<'f, 's>,
     bound: Vec<(&'f str, Type<'s>)>,
@@ -104,8 +106,21 @@ impl<'f, 's> Inference<'f, 's> {
                 let element = elements.into_iter().reduce(Type::or);
                 Type::list_of(element.unwrap_or(Type::ANY))
             }
-            Expr::Map(_) | Expr::Struct(_) => Type::of(Sorts::MAP),
+            Expr::Map(map) => {
+                for entry in &map.entries {
+                    self.entry(&entry.expr);
+                }
+                Type::of(Sorts::MAP)
+            }
+            Expr::Struct(_) => Type::of(Sorts::MAP),
             Expr::Unspecified | Expr::Ident(_) => Type::ANY,
+        }
+    }
+
+    fn entry(&mut self, entry: &'f EntryExpr) {
+        if let EntryExpr::MapEntry(entry) = entry {
+            self.of(&entry.key);
+            self.of(&entry.value);
         }
     }
 
@@ -332,16 +347,16 @@ impl<'f, 's> Inference<'f, 's> {
             return;
         }
         // The operand with one value is the slip; the other says what is right.
-        let ((named, literal), known) = match (values_a.as_slice(), values_b.as_slice()) {
-            (_, [Value::String(text)]) => ((a, text), values_a),
-            ([Value::String(text)], _) => ((b, text), values_b),
+        let (named, slip, literal, known) = match (values_a.as_slice(), values_b.as_slice()) {
+            (_, [Value::String(text)]) => (a, b, text, values_a),
+            ([Value::String(text)], _) => (b, a, text, values_b),
             _ => return,
         };
         let known: Vec<&str> = known.iter().filter_map(Value::as_str).collect();
         let near = did_you_mean(literal, known.iter().copied());
         self.problems.push(Problem {
             code: "never-equal",
-            span: self.places.text(literal),
+            span: self.place(slip),
             message: format!("{} is never `{}` here", name_of(named), shown(literal)),
             help: near.or_else(|| listed(&known)),
         });
@@ -404,7 +419,11 @@ impl<'f, 's> Inference<'f, 's> {
     fn place(&self, operand: &IdedExpr) -> Range<usize> {
         match (&operand.expr, segments(operand)) {
             (_, Some(path)) => self.places.path(&path),
-            (Expr::Literal(LiteralValue::String(text)), None) => self.places.text(text.inner()),
+            (Expr::Literal(LiteralValue::String(text)), None) => {
+                let text = text.inner();
+                self.places
+                    .text(text, syntax::times_before(self.root, operand, text))
+            }
             _ => self.places.whole(),
         }
     }

@@ -41,8 +41,11 @@ enum Never {
 
 impl Lint<'_> {
     pub(super) fn warn(&self, found: &mut Diagnostics) {
-        let constants: Vec<Option<bool>> =
-            self.conditions.iter().map(|g| self.constant(g)).collect();
+        let constants: Vec<Option<bool>> = self
+            .conditions
+            .iter()
+            .map(|guarded| self.constant(guarded, found))
+            .collect();
         let told = self.unreachable(&constants, found);
         self.constants(&constants, &told, found);
         self.branches(found);
@@ -51,8 +54,21 @@ impl Lint<'_> {
         self.skipped_outputs(found);
     }
 
-    fn constant(&self, guarded: &Guarded<'_>) -> Option<bool> {
-        domain::constant(guarded.condition, &|path| self.values(guarded, path))
+    /// Says what a condition always gives. That it always fails is certain, and no warning.
+    fn constant(&self, guarded: &Guarded<'_>, found: &mut Diagnostics) -> Option<bool> {
+        match domain::constant(guarded.condition, &|path| self.values(guarded, path))? {
+            Given::Bool(holds) => Some(holds),
+            Given::Error => {
+                found.error(
+                    "always-fails",
+                    guarded.span.clone(),
+                    "whatever this condition reads, it cannot be evaluated",
+                    Some("see what its functions and operators take: https://cel.dev".to_owned()),
+                );
+                None
+            }
+            Given::Unknown => None,
+        }
     }
 
     /// Gives the values that a path of a condition can have, where they are few.

@@ -69,13 +69,15 @@ impl<'a> Places<'a> {
         found.map_or_else(|| self.whole(), |(_, span)| span.clone())
     }
 
-    /// Finds a text.
-    pub(super) fn text(&self, text: &str) -> Range<usize> {
-        let found = self
+    /// Finds a text, the first or a later time that it stands there.
+    pub(super) fn text(&self, text: &str, time: usize) -> Range<usize> {
+        let mut found = self
             .words
             .iter()
-            .find(|(word, _)| *word == Word::Text(text));
-        found.map_or_else(|| self.whole(), |(_, span)| span.clone())
+            .filter(|(word, _)| *word == Word::Text(text));
+        found
+            .nth(time)
+            .map_or_else(|| self.whole(), |(_, span)| span.clone())
     }
 
     fn last(&self, segments: &[&str]) -> Option<Range<usize>> {
@@ -179,7 +181,7 @@ mod tests {
         let path = ["stages", "b-c", "output", "v"];
         assert_eq!(found(text, |p| p.path(&path)), "stages['b-c'].output.v");
         assert_eq!(found(text, |p| p.end_of(&path[..2])), "'b-c'");
-        assert_eq!(found(text, |p| p.text("job.n")), "'job.n'");
+        assert_eq!(found(text, |p| p.text("job.n", 0)), "'job.n'");
         assert_eq!(found(text, |p| p.name("output")), "output");
         assert_eq!(found(text, |p| p.path(&["none"])), text);
     }
@@ -190,7 +192,7 @@ mod tests {
             && job.n == "é""#;
         let span = Places::of(text).path(&["job", "n"]);
         assert_eq!(&text[span.end..], " == \"é\"");
-        assert_eq!(found(text, |p| p.text("a 'b' c")), "'''a 'b' c'''");
+        assert_eq!(found(text, |p| p.text("a 'b' c", 0)), "'''a 'b' c'''");
     }
 
     #[test]

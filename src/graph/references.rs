@@ -67,8 +67,7 @@ pub(super) fn resolve(
     };
     readers.conditions(&resolved.moot);
     readers.upstream();
-    // A stage without a handler writes we do not know what: what is missing then is no defect of its readers.
-    if draft.stages.iter().all(|stage| stage.handler.is_some()) {
+    if readers.is_whole {
         readers.inputs(&mut resolved);
         readers.certain();
     }
@@ -117,6 +116,8 @@ struct Readers<'a> {
     draft: &'a Draft,
     catalog: Catalog,
     shape: Shape,
+    /// Whether all stages are there and it is known what they write: if not, what is missing is no defect of its readers.
+    is_whole: bool,
     input: Option<Kind>,
     writes: Vec<Option<Kind>>,
     /// Every kind that a handler of the catalogue or a stage of the graph writes.
@@ -177,6 +178,7 @@ impl<'a> Readers<'a> {
             draft,
             catalog,
             shape,
+            is_whole: !draft.has_gaps && draft.stages.iter().all(|stage| stage.handler.is_some()),
             input,
             kinds: of_handlers
                 .chain(writes.iter().flatten().cloned())
@@ -285,6 +287,9 @@ impl<'a> Readers<'a> {
             return None;
         };
         let Some(&stage) = self.draft.index.get(id) else {
+            if self.draft.has_gaps {
+                return None;
+            }
             let known = self.draft.index.keys().map(String::as_str);
             let help = self.found.suggest(id, known);
             self.found.error(
@@ -332,14 +337,24 @@ impl<'a> Readers<'a> {
             let mut names: BTreeSet<&str> = self.kinds.iter().map(Kind::as_str).collect();
             names.extend([STAGES, OPEN_QUESTIONS]);
             names.extend(self.input.as_ref().map(Kind::as_str));
+            let near = did_you_mean(name, names);
+            let is_missing = self.told.contains(&kind) || self.draft.has_unknown_kinds;
+            if near.is_none() && is_missing {
+                return None;
+            }
+            let help = near.unwrap_or_else(|| {
+                if self.catalog.inputs.iter().any(|input| input.kind == kind) {
+                    self.told.insert(kind);
+                    return format!("is it the graph's input? Then say `input = \"{name}\"`");
+                }
+                "there are the graph's input, `stages`, `open_questions`, and outputs by kind"
+                    .to_owned()
+            });
             self.found.error(
                 "unknown-variable",
                 span,
                 format!("conditions have no variable `{}`", shown(name)),
-                Some(did_you_mean(name, names).unwrap_or_else(|| {
-                    "there are the graph's input, `stages`, `open_questions`, and outputs by kind"
-                        .to_owned()
-                })),
+                Some(help),
             );
             return None;
         }
@@ -347,6 +362,9 @@ impl<'a> Readers<'a> {
             Writers::One(Source::Stage(stage)) => Some(Reference::Kind(stage)),
             Writers::One(Source::Input) => Some(Reference::Input),
             Writers::None => {
+                if !self.is_whole {
+                    return None;
+                }
                 self.found.error(
                     "not-written",
                     span,
@@ -491,8 +509,10 @@ impl<'a> Readers<'a> {
         if self.told.contains(kind) {
             return true;
         }
+        let mut stages = self.draft.stages.iter().zip(&self.writes);
         let nobody = self.input.as_ref() != Some(kind)
-            && !self.writes.iter().flatten().any(|written| written == kind);
+            && !stages
+                .any(|(stage, writes)| stage.disabled.is_none() && writes.as_ref() == Some(kind));
         if nobody {
             self.told.insert(kind.clone());
         }

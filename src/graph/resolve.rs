@@ -35,6 +35,10 @@ pub(super) struct Draft {
     pub stages: Vec<DraftStage>,
     pub edges: Vec<DraftEdge>,
     pub index: HashMap<String, usize>,
+    /// Whether something of the graph is not here because it could not be read.
+    pub has_gaps: bool,
+    /// Whether a stage may write a kind whose name could not be read.
+    pub has_unknown_kinds: bool,
 }
 
 pub(super) struct DraftStage {
@@ -132,6 +136,8 @@ pub(super) fn resolve(
             stages: Vec::new(),
             edges: Vec::new(),
             index: HashMap::new(),
+            has_gaps: file.has_gaps,
+            has_unknown_kinds: file.has_gaps,
         },
         pairs: HashSet::new(),
         otherwise: HashSet::new(),
@@ -166,7 +172,7 @@ impl Resolver<'_> {
             match entry {
                 EdgeEntry::Chain(names) => {
                     let stages: Vec<_> = names.iter().map(|name| self.mention(name)).collect();
-                    for (pair, name) in stages.windows(2).zip(&names[1..]) {
+                    for (pair, name) in stages.windows(2).zip(names.iter().skip(1)) {
                         if let (Some(from), Some(to)) = (pair[0], pair[1]) {
                             self.add(DraftEdge {
                                 from,
@@ -246,6 +252,7 @@ impl Resolver<'_> {
                 format!("`{}` cannot be a stage id", shown(name.get_ref())),
                 near.unwrap_or_else(|| NAME_HELP.to_owned()),
             );
+            self.draft.has_gaps = true;
             return None;
         }
         let entry = self.tables.get(name.get_ref().as_str()).copied();
@@ -261,6 +268,8 @@ impl Resolver<'_> {
         let values = with.map_or_else(Map::new, |with| with.values.clone());
         let handler = self.handler(id, entry);
         let built = handler.and_then(|of| self.build(id, of, with));
+        self.draft.has_unknown_kinds |=
+            built.is_none() && handler.is_none_or(|of| of.writes().is_none());
         let own = entry.map(|entry| &entry.policy);
         let side_effects = handler.is_some_and(|handler| handler.side_effects);
         let when = entry.and_then(|entry| entry.when.as_ref());
@@ -402,6 +411,10 @@ impl Resolver<'_> {
                 ),
             )
         };
+        // The handler that its table names could not be read.
+        if near.is_none() && named.is_none() && entry.is_some() && self.file.has_gaps {
+            return None;
+        }
         let help = near.unwrap_or_else(|| {
             format!(
                 "name one: `[stages.{}] handler = \"…\"`; `relvec handlers` lists them",
@@ -430,17 +443,21 @@ impl Resolver<'_> {
         let file = self.file;
         let alone = file.edges.as_ref().is_none_or(Vec::is_empty);
         for entry in &file.stages {
-            if alone {
+            if self.draft.has_gaps {
+                // The edge that names it may be what could not be read.
+            } else if alone {
                 self.mention(&entry.id);
             } else if !self.draft.index.contains_key(entry.id.get_ref())
                 // The text of a base lies behind that of the file: a stage of the base that is left out is meant.
                 && entry.id.span().start < file.text.len()
             {
+                let stages = self.draft.index.keys().map(String::as_str);
+                let near = self.found.suggest(entry.id.get_ref(), stages);
                 self.found.warning(
                     "stage-not-in-graph",
                     entry.id.span(),
                     format!("no edge names `{}`, so it is left out", entry.id.get_ref()),
-                    Some("name it in an edge, or remove its table".to_owned()),
+                    near.or_else(|| Some("name it in an edge, or remove its table".to_owned())),
                 );
             }
         }

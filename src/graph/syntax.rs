@@ -123,6 +123,17 @@ fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
     }
 }
 
+/// Says how often a text stands in an expression before a literal that it is: the parser numbers what it reads in its order.
+pub(super) fn times_before(root: &IdedExpr, literal: &IdedExpr, text: &str) -> usize {
+    let of_this = matches!(&root.expr, Expr::Literal(LiteralValue::String(found)) if found.inner() == text)
+        && root.id < literal.id;
+    let inner = children(root).into_iter();
+    usize::from(of_this)
+        + inner
+            .map(|child| times_before(child, literal, text))
+            .sum::<usize>()
+}
+
 fn entry_parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
     match entry {
         EntryExpr::StructField(field) => vec![&field.value],

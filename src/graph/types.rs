@@ -152,6 +152,18 @@ pub(super) enum Field<'s> {
     NoMap,
 }
 
+impl Contents<'_> {
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Schema(mut all), Self::Schema(more)) if all.len() + more.len() <= MOST => {
+                all.extend(more);
+                Self::Schema(all)
+            }
+            (Self::Unknown | Self::Schema(_) | Self::Elements(_), _) => Self::Unknown,
+        }
+    }
+}
+
 impl<'s> Type<'s> {
     pub(super) const ANY: Self = Self::of(Sorts::ANY);
     pub(super) const BOOL: Self = Self::of(Sorts::BOOL);
@@ -214,11 +226,11 @@ impl<'s> Type<'s> {
         self
     }
 
-    /// Gives what can be one or the other. What is known of contents is kept where only one of the two has any.
+    /// Gives what can be one or the other. What is known of contents is kept where both are read from schemas, or one has none.
     pub(super) fn or(self, other: Self) -> Self {
         let inner = Sorts::LIST.or(Sorts::MAP);
         let contents = match (self.sorts.meets(inner), other.sorts.meets(inner)) {
-            (true, true) => Contents::Unknown,
+            (true, true) => self.contents.or(other.contents),
             (_, false) => self.contents,
             (false, true) => other.contents,
         };
@@ -610,6 +622,24 @@ mod tests {
         ] {
             assert_eq!(at(&shape, path), Err(keys.to_owned()), "{path:?}");
         }
+    }
+
+    #[test]
+    fn fields_of_one_or_the_other() {
+        let shape = shape();
+        let shape = Type::read(&shape, &shape);
+        let of = |name| match shape.field(name) {
+            Field::Is(field) => field,
+            Field::Missing(_) | Field::NoMap => panic!("{name} is a field"),
+        };
+        let either = of("inner").or(of("tagged"));
+        assert!(matches!(either.field("id"), Field::Is(_)));
+        assert!(matches!(either.field("name"), Field::Is(field) if field.absent));
+        assert!(matches!(either.field("nmae"), Field::Missing(keys) if keys.contains("name")));
+        assert!(matches!(
+            of("inner").or(Type::ANY).field("nmae"),
+            Field::Is(_)
+        ));
     }
 
     #[test]

@@ -47,6 +47,7 @@ type Node<'i> = Spanned<DeValue<'i>>;
 pub(super) struct Walker {
     path: String,
     text: Arc<str>,
+    has_gaps: bool,
     problems: Diagnostics,
 }
 
@@ -55,6 +56,7 @@ impl Walker {
         Self {
             path: path.to_owned(),
             text: Arc::clone(text),
+            has_gaps: false,
             problems,
         }
     }
@@ -74,6 +76,7 @@ impl Walker {
         let description = self.string(table, "description").map(Spanned::into_inner);
         let extends = self.name_of(table, "extends", "the name of a graph");
         let input = self.name_of(table, "input", "the name of the input's kind");
+        self.has_gaps |= input.is_none() && table.contains_key("input");
         let concurrency = self
             .integer(table, "concurrency", 1..=MAX_CONCURRENCY)
             .and_then(|number| u32::try_from(number).ok());
@@ -99,6 +102,7 @@ impl Walker {
             edges,
             stages,
             tests,
+            has_gaps: self.has_gaps,
             problems: self.problems,
         }
     }
@@ -107,14 +111,20 @@ impl Walker {
         let node = table.get("edges")?;
         let Some(list) = node.get_ref().as_array() else {
             self.wrong_type("edges", node, "an array of tables: `[[edges]]`");
+            self.has_gaps = true;
             return None;
         };
         let mut edges = Vec::with_capacity(list.len());
         for entry in list {
-            match entry.get_ref().as_table() {
-                Some(table) => edges.extend(self.edge(table, entry.span())),
-                None => self.wrong_type("edges", entry, "a table: `[[edges]]`"),
-            }
+            let edge = match entry.get_ref().as_table() {
+                Some(table) => self.edge(table, entry.span()),
+                None => {
+                    self.wrong_type("edges", entry, "a table: `[[edges]]`");
+                    None
+                }
+            };
+            self.has_gaps |= edge.is_none();
+            edges.extend(edge);
         }
         Some(edges)
     }
@@ -133,7 +143,7 @@ impl Walker {
                     Some("give each its own `[[edges]]`".to_owned()),
                 );
             }
-            return self.strings(table, "chain").map(EdgeEntry::Chain);
+            return self.chain(table).map(EdgeEntry::Chain);
         }
         for key in ["from", "to"] {
             if !table.contains_key(key) {
@@ -167,6 +177,26 @@ impl Walker {
             when,
             otherwise,
         })))
+    }
+
+    fn chain(&mut self, table: &Table<'_>) -> Option<Vec<Spanned<String>>> {
+        let written = table.get("chain")?;
+        if written
+            .get_ref()
+            .as_array()
+            .is_some_and(|list| list.is_empty())
+        {
+            self.problems.error(
+                "empty-list",
+                written.span(),
+                "this chain names no stage",
+                Some("name the stages in their order: `chain = [\"…\", \"…\"]`".to_owned()),
+            );
+        }
+        let names = self.strings(table, "chain")?;
+        let list = written.get_ref().as_array();
+        self.has_gaps |= list.is_some_and(|list| list.len() != names.len());
+        (!names.is_empty()).then_some(names)
     }
 
     fn outcomes(&mut self, table: &Table<'_>) -> Option<Outcomes> {
@@ -229,8 +259,10 @@ impl Walker {
         let with = self
             .table(table, "with")
             .map(|(entries, span)| parameters(entries, span));
+        let handler = self.string(table, "handler");
+        self.has_gaps |= handler.is_none() && table.contains_key("handler");
         StageEntry {
-            handler: self.string(table, "handler"),
+            handler,
             when: self.string(table, "when"),
             disabled: self.boolean(table, "disabled"),
             on_error,
@@ -307,9 +339,9 @@ impl Walker {
             "wrong-type",
             node.span(),
             format!(
-                "`{}` has to be {wanted}, and this is a {}",
+                "`{}` has to be {wanted}, and this is {}",
                 shown(key),
-                node.get_ref().type_str()
+                sort_of(node.get_ref())
             ),
             None,
         );
@@ -444,6 +476,17 @@ pub fn is_name(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.as_bytes()[0].is_ascii_lowercase()
         && text.bytes().all(plain)
+}
+
+/// Names the sort of a value, for messages.
+fn sort_of(value: &DeValue<'_>) -> String {
+    let sort = value.type_str();
+    let article = if sort.starts_with(['a', 'i']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {sort}")
 }
 
 fn quoted(names: &[&str]) -> String {

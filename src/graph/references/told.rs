@@ -30,6 +30,15 @@ impl Readers<'_> {
     }
 
     pub(super) fn who_writes(&self, kind: &Kind) -> Option<String> {
+        let mut stages = self.draft.stages.iter().zip(&self.writes);
+        let left_out = stages
+            .find(|(stage, writes)| stage.disabled.is_some() && writes.as_ref() == Some(kind));
+        if let Some((stage, _)) = left_out {
+            return Some(format!(
+                "`{}` writes it and is left out: leave it in, or leave out what reads `{kind}` too",
+                stage.id.get_ref()
+            ));
+        }
         let writers: Vec<_> = self
             .catalog
             .handlers
