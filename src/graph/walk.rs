@@ -116,12 +116,11 @@ impl Walker {
         };
         let mut edges = Vec::with_capacity(list.len());
         for entry in list {
-            let edge = match entry.get_ref().as_table() {
-                Some(table) => self.edge(table, entry.span()),
-                None => {
-                    self.wrong_type("edges", entry, "a table: `[[edges]]`");
-                    None
-                }
+            let edge = if let Some(table) = entry.get_ref().as_table() {
+                self.edge(table, entry.span())
+            } else {
+                self.wrong_type("edges", entry, "a table: `[[edges]]`");
+                None
             };
             self.has_gaps |= edge.is_none();
             edges.extend(edge);
