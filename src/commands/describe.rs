@@ -68,8 +68,12 @@ fn result(document: &RunDocument, artifacts: &Path) -> String {
     {
         text.push_str(&simulation(migration));
     }
-    if let Some(report) = &document.validation_report {
-        text.push_str(&verdict(report));
+    match (&document.validation_report, &document.execution_report) {
+        (Some(report), _) => text.push_str(&verdict(report)),
+        (None, Some(report)) if !report.simulated => {
+            text.push_str("verdict: none, no stage compared source and target\n");
+        }
+        (None, _) => {}
     }
     if !document.generated_artifacts.is_empty() {
         let names: Vec<&str> = document
