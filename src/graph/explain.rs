@@ -1,6 +1,6 @@
 //! Why a stage has the status it has: a fold over what its run recorded, and nothing else.
 //!
-//! 1. [`History`](history::History) takes the events in, with the times at which they were recorded.
+//! 1. [`History`] takes the events in, with the times at which they were recorded.
 //! 2. [`explain`] asks it about one stage, and follows edges back to what is to blame for a stage that did not run.
 
 use schemars::JsonSchema;
