@@ -177,18 +177,32 @@ pub(super) fn paths(root: &IdedExpr, places: &Places<'_>) -> Vec<Path> {
 
 /// Says whether every path of an expression is spelled with dots alone, and none stands in `has`.
 pub(super) fn spells_names(expression: &IdedExpr) -> bool {
-    let of_this = match &expression.expr {
-        Expr::Select(select) => !select.test && segments(expression).is_some(),
-        Expr::Call(call) => call.func_name != cel::common::ast::operators::INDEX,
-        Expr::Unspecified
+    match &expression.expr {
+        Expr::Select(_) => has_only_dots(expression),
+        Expr::Call(call) if call.func_name == cel::common::ast::operators::INDEX => false,
+        Expr::Call(_)
+        | Expr::Unspecified
         | Expr::Ident(_)
         | Expr::Literal(_)
         | Expr::Comprehension(_)
         | Expr::List(_)
         | Expr::Map(_)
-        | Expr::Struct(_) => true,
-    };
-    of_this && children(expression).into_iter().all(spells_names)
+        | Expr::Struct(_) => children(expression).into_iter().all(spells_names),
+    }
+}
+
+fn has_only_dots(expression: &IdedExpr) -> bool {
+    match &expression.expr {
+        Expr::Ident(_) => true,
+        Expr::Select(select) => !select.test && has_only_dots(&select.operand),
+        Expr::Unspecified
+        | Expr::Call(_)
+        | Expr::Literal(_)
+        | Expr::Comprehension(_)
+        | Expr::List(_)
+        | Expr::Map(_)
+        | Expr::Struct(_) => false,
+    }
 }
 
 /// Collects the paths that an expression reads, without the variables that its own macros bind.
