@@ -2,7 +2,7 @@
 
 use super::roles::{Assessed, Role, assess};
 use crate::handlers::normalize_schema::names::{singular, singular_words, words};
-use crate::model::metadata::{DataType, Dialect, TableKind, TableRef};
+use crate::model::metadata::{DataType, Dialect, TableRef};
 use crate::model::plan::PlanColumn;
 use crate::model::schema_context::{Join, SchemaContext, TableProfile, ValueClass};
 
@@ -148,10 +148,10 @@ impl<'a> Table<'a> {
     }
 }
 
-/// A SQLite blob cast to text need not be text, and JSON has no order in PostgreSQL.
+/// A SQLite blob cast to text need not be text (elsewhere its digits are read), and JSON has no order in PostgreSQL.
 const fn usable_in_key(data_type: DataType, dialect: Dialect) -> bool {
     match data_type {
-        DataType::Bytes => matches!(dialect, Dialect::Postgres),
+        DataType::Bytes => matches!(dialect, Dialect::Postgres | Dialect::Mysql),
         DataType::Json => false,
         DataType::Text
         | DataType::Integer
@@ -253,7 +253,7 @@ impl<'a> Schema<'a> {
             reason: reason.to_owned(),
         };
         let joins = self.joins_from(&table.profile.table).count();
-        if table.profile.kind == TableKind::View {
+        if table.profile.kind.is_view() {
             return out("it is a view: its rows come from tables, and it has no key");
         }
         if table.profile.row_count == 0 {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::Value;
 
 use super::names::{singular_words, stem, words};
-use crate::model::metadata::{ColumnMetadata, DataType, TableKind, TableMetadata, TableRef};
+use crate::model::metadata::{ColumnMetadata, DataType, TableMetadata, TableRef};
 use crate::model::schema_context::{Cardinality, Join, JoinOrigin};
 
 /// Below this confidence a join is not drawn.
@@ -23,7 +23,7 @@ pub(super) fn graph(tables: &[TableMetadata]) -> Vec<Join> {
         })
         .collect();
     let targets = Targets::new(tables);
-    for table in tables.iter().filter(|table| table.kind == TableKind::Table) {
+    for table in tables.iter().filter(|table| !table.kind.is_view()) {
         let free = |column: &&ColumnMetadata| !known.contains(&(&table.table, &column.name));
         for column in table.columns.iter().filter(free) {
             joins.extend(inferred(&targets, table, column));
@@ -47,7 +47,7 @@ struct Targets<'a>(HashMap<String, Vec<Target<'a>>>);
 impl<'a> Targets<'a> {
     fn new(tables: &'a [TableMetadata]) -> Self {
         let mut targets: HashMap<String, Vec<Target<'a>>> = HashMap::new();
-        for table in tables.iter().filter(|table| table.kind == TableKind::Table) {
+        for table in tables.iter().filter(|table| !table.kind.is_view()) {
             let [key] = table.primary_key.as_slice() else {
                 continue;
             };
@@ -287,6 +287,7 @@ fn values(table: &TableMetadata, column: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::metadata::{Deferrability, ReferentialAction, TableKind};
 
     fn table(name: &str, columns: &[&str], rows: &[&[i64]]) -> TableMetadata {
         TableMetadata {
@@ -301,10 +302,13 @@ mod tests {
                 .map(|name| ColumnMetadata {
                     name: (*name).to_owned(),
                     declared_type: "INTEGER".to_owned(),
+                    domain_base: None,
                     data_type: DataType::Integer,
                     nullable: false,
                     default: None,
                     generated: false,
+                    identity: None,
+                    collation: None,
                     comment: None,
                     labels: Vec::new(),
                 })
@@ -312,7 +316,10 @@ mod tests {
             primary_key: vec![columns[0].to_owned()],
             foreign_keys: Vec::new(),
             unique_keys: Vec::new(),
+            indexes: Vec::new(),
             row_count: rows.len() as u64,
+            row_count_exact: true,
+            size_bytes: None,
             sample_rows: rows
                 .iter()
                 .map(|row| row.iter().map(|&value| Value::from(value)).collect())
@@ -370,6 +377,9 @@ mod tests {
                 columns: vec!["buyer".to_owned()],
                 to: customers.table.clone(),
                 to_columns: vec!["id".to_owned()],
+                on_delete: ReferentialAction::NoAction,
+                on_update: ReferentialAction::NoAction,
+                deferrable: Deferrability::NotDeferrable,
             });
         orders.unique_keys.push(vec!["buyer".to_owned()]);
         let joins = graph(&[customers, orders]);
