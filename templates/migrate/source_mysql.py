@@ -61,7 +61,7 @@ class MysqlSource:
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Generator[Row, None, None]:
         """Streams the rows of a query; nothing else can be asked before they end."""
         with contextlib.closing(self.connection.cursor(pymysql.cursors.SSCursor)) as cursor:
-            cursor.execute(self._bound(sql, values))
+            self._execute(cursor, sql, values)
             yield from cursor
 
     def children(self, sql: str, values: Sequence[Any], width: int) -> Iterator[Row]:
@@ -72,13 +72,15 @@ class MysqlSource:
     def value(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """Gives the first value of a query."""
         with self.connection.cursor() as cursor:
-            cursor.execute(self._bound(sql, values))
+            self._execute(cursor, sql, values)
             row = cursor.fetchone()
         return row[0] if row else None
 
-    def _bound(self, sql: str, values: Sequence[Any]) -> str:
-        """Puts values in their places; no identifier of MySQL has the character that marks them."""
-        return re.sub("\0([0-9]+)\0", lambda place: self.connection.literal(values[int(place[1])]), sql)
+    @staticmethod
+    def _execute(cursor: pymysql.cursors.Cursor, sql: str, values: Sequence[Any]) -> None:
+        """Runs a query with values in their places; no identifier of MySQL has the character that marks them."""
+        places = re.sub("\0([0-9]+)\0", r"%(k\1)s", sql.replace("%", "%%"))
+        cursor.execute(places, {f"k{number}": value for number, value in enumerate(values)})
 
     def is_bytewise(self, _table: dict[str, Any], _column: str) -> bool:
         """Says that the column's own order will do: a key is unique in the order of its collation."""
