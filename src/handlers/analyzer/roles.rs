@@ -256,12 +256,14 @@ fn sensitive(column: &ColumnProfile, names: &[String]) -> Option<String> {
     let what = match column.class {
         ValueClass::Email => "e-mail addresses",
         ValueClass::Phone => "telephone numbers",
-        ValueClass::Hash => "digests, tokens or card numbers",
+        ValueClass::Hash => "digests or tokens",
+        ValueClass::Personal => "card, account or identity numbers",
         ValueClass::Prose
         | ValueClass::Phrase
         | ValueClass::Code
         | ValueClass::Url
         | ValueClass::Uuid
+        | ValueClass::Base64
         | ValueClass::Json
         | ValueClass::Html
         | ValueClass::Number
@@ -335,6 +337,8 @@ fn text_role(column: &ColumnProfile, names: &[String], reasons: &mut Vec<String>
         | ValueClass::Json
         | ValueClass::Email
         | ValueClass::Phone
+        | ValueClass::Personal
+        | ValueClass::Base64
         | ValueClass::Hash => (Role::Other, 0.1, "its values are not words"),
     };
     if matches!(role, Role::Prose | Role::Label) {
@@ -401,6 +405,7 @@ fn unseen(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::schema_context::{CharacterShares, Spread};
 
     fn column(
         name: &str,
@@ -423,6 +428,10 @@ mod tests {
             mean_words,
             language_score: if mean_words > 5.0 { 0.9 } else { 0.3 },
             class,
+            chars: Spread::default(),
+            words: Spread::default(),
+            characters: CharacterShares::default(),
+            classes: Vec::new(),
         }
     }
 

@@ -199,6 +199,7 @@ async fn no_tables_and_no_text_are_errors_with_a_next_step() {
         database: "empty.db".to_owned(),
         tables: Vec::new(),
         joins: Vec::new(),
+        junctions: Vec::new(),
     };
     let numbers = context(
         "CREATE TABLE n(id INTEGER PRIMARY KEY, v REAL); INSERT INTO n(v) VALUES(1), (2);",
