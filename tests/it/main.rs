@@ -2,6 +2,9 @@
 
 mod answers;
 mod bad_input;
+#[path = "../corpora/mod.rs"]
+mod corpora;
+mod discovery;
 mod drawings;
 mod findings;
 mod fuzz;

@@ -3,6 +3,7 @@
 mod bad_services;
 mod branches;
 mod demo;
+mod discovery;
 mod end_to_end;
 mod gateway;
 mod hostile;
