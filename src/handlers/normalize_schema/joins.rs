@@ -21,9 +21,9 @@ mod naming;
 mod targets;
 mod values;
 
-use naming::{ColumnName, Pointer, people_rank};
+use naming::{ColumnName, Pointer};
 use targets::{Names, Target, Targets};
-use values::{AllValues, Contained, contained};
+use values::{AllValues, Contained, Values, contained};
 
 /// Below this confidence a join is not drawn.
 const THRESHOLD: f64 = 0.695;
@@ -32,6 +32,10 @@ const NEAR: f64 = 0.015;
 /// Without a name, at least so many distinct values have to be contained, and by no chance above this one.
 const NAMELESS_VALUES: usize = 5;
 const NAMELESS_CHANCE: f64 = -6.0;
+/// Numbers that are written as codes need so many rows to tell where they end.
+const NAMELESS_ROWS: usize = 40;
+/// Values that take up so much of the keys' range end where the keys end.
+const FITS: f64 = 0.85;
 
 pub(super) fn graph(tables: &[TableMetadata]) -> Vec<Join> {
     let mut joins = declared(tables);
@@ -232,9 +236,7 @@ impl<'a> Search<'a> {
             }
         }
         if !named(&candidates) && name.is_person_role() {
-            for target in self.people(table) {
-                self.add(&mut candidates, (table, column), target, Pointer::Person);
-            }
+            return self.person(table, column, name).into_iter().collect();
         }
         candidates
             .into_values()
@@ -340,22 +342,48 @@ impl<'a> Search<'a> {
         if kin { 0.02 } else { 0.0 }
     }
 
-    /// The keys of tables of people, of those who work with the data if there are any. In a table of people, its own key.
-    fn people(&self, table: usize) -> Vec<&Target<'a>> {
-        if people_rank(self.names.readings(table)).is_some() {
-            return self.targets.keys_of(table).collect();
-        }
-        let ranked: Vec<(usize, &Target<'a>)> = self
+    /// The table of people that is meant: whose keys end where the values end, and who fit the role; none where two are as good.
+    fn person(&self, table: usize, column: usize, name: &ColumnName) -> Option<Candidate<'_, 'a>> {
+        let own = self.names.people(table).is_some();
+        let mut candidates = BTreeMap::new();
+        for target in self
             .targets
             .all()
-            .filter_map(|target| Some((people_rank(target.readings)?, target)))
+            .filter(|target| self.names.people(target.at).is_some())
+        {
+            // In a table of people, another row of it is meant, as a manager.
+            if !own || target.at == table {
+                self.add(&mut candidates, (table, column), target, Pointer::Person);
+            }
+        }
+        let rank = |found: &Candidate<'_, '_>| {
+            let people = self.names.people(found.target.at);
+            let fits = found.found.coverage >= FITS;
+            (
+                !fits,
+                people.map(|people| people.rank(name.is_record_role())),
+            )
+        };
+        let mut candidates: Vec<Candidate<'_, 'a>> = candidates
+            .into_values()
+            .filter(|found| found.confidence >= THRESHOLD)
             .collect();
-        let best = ranked.iter().map(|(rank, _)| *rank).min();
-        ranked
-            .into_iter()
-            .filter(|(rank, _)| Some(*rank) == best)
-            .map(|(_, target)| target)
-            .collect()
+        candidates.sort_by(|a, b| {
+            rank(a)
+                .cmp(&rank(b))
+                .then(b.found.coverage.total_cmp(&a.found.coverage))
+        });
+        let mut candidates = candidates.into_iter();
+        let best = candidates.next()?;
+        match candidates.next() {
+            Some(next)
+                if rank(&best) == rank(&next)
+                    && best.found.coverage - next.found.coverage < 0.1 =>
+            {
+                None
+            }
+            Some(_) | None => Some(best),
+        }
     }
 
     /// The one table that holds all the values, where that is no accident.
@@ -376,10 +404,22 @@ impl<'a> Search<'a> {
                 self.add(&mut candidates, (table, column), target, Pointer::Nothing);
             }
         }
-        let sure = |found: &Candidate<'_, '_>| {
-            found.found.log_chance <= NAMELESS_CHANCE && found.confidence >= THRESHOLD
-        };
-        candidates.into_values().filter(sure).collect()
+        let mut candidates: Vec<Candidate<'_, 'a>> = candidates.into_values().collect();
+        // Numbers in a row are among the keys of many tables: those are meant whose keys end where the values end.
+        let fitting = candidates
+            .iter()
+            .filter(|found| found.found.coverage >= FITS)
+            .count();
+        let many = values.filled >= NAMELESS_ROWS;
+        candidates.retain_mut(|found| {
+            let rare = found.found.log_chance <= NAMELESS_CHANCE;
+            let fits = many && fitting == 1 && found.found.coverage >= FITS && is_coded(values);
+            if fits && !rare {
+                found.confidence = THRESHOLD + 0.005;
+            }
+            (rare || fits) && found.confidence >= THRESHOLD
+        });
+        candidates
     }
 
     /// The best candidate; none where two are as good.
@@ -406,7 +446,7 @@ impl<'a> Search<'a> {
         let best = candidates.next()?;
         match candidates.next() {
             Some(next)
-                if best.confidence - next.confidence < NEAR && !self.decides(&best, &next) =>
+                if best.confidence - next.confidence < NEAR && best.pointer >= next.pointer =>
             {
                 // Where one table's keys are all keys of the other, the other one is meant.
                 let keys = |found: &Candidate<'_, '_>| {
@@ -422,15 +462,13 @@ impl<'a> Search<'a> {
             Some(_) | None => Some(best),
         }
     }
+}
 
-    /// Whether the better of two candidates is so by its name, or because its keys end where the values end.
-    #[expect(clippy::unused_self, reason = "reads as a question about a search")]
-    fn decides(&self, best: &Candidate<'_, '_>, next: &Candidate<'_, '_>) -> bool {
-        best.pointer < next.pointer
-            || (best.pointer == Pointer::Person
-                && best.found.coverage > 0.5
-                && best.found.coverage > next.found.coverage * 2.0)
-    }
+/// Whether texts are codes of one length, as those that are padded with zeros or begin with letters.
+fn is_coded(values: &Values) -> bool {
+    let mut lengths = values.distinct.iter().map(String::len);
+    let first = lengths.next().unwrap_or(0);
+    first >= 6 && lengths.all(|length| length == first)
 }
 
 /// Whether columns of this type are keys and references.

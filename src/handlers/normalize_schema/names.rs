@@ -31,11 +31,6 @@ pub(crate) fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// Gives the words in the letters a to z: `Größe` gives `groesse`, `dirección` gives `direccion`.
-pub(crate) fn plain_words(name: &str) -> Vec<String> {
-    words(name).iter().map(|word| folded(word)).collect()
-}
-
 /// Gives a word without accents; umlauts as they are written where there are none.
 pub(crate) fn folded(word: &str) -> String {
     let mut plain = String::with_capacity(word.len());
@@ -106,6 +101,11 @@ const PLURALS: &[(&str, &str)] = &[
     ("ces", "z"),
 ];
 
+/// German nouns with a plural in `-er` and no vowel that changes.
+const NEUTERS: &[&str] = &[
+    "bild", "kind", "feld", "glied", "brett", "schild", "lied", "kleid", "geld", "licht", "nest",
+];
+
 /// Gives every word that a word may be the plural of, and the word itself. Words of fewer than three letters stand for themselves.
 pub(crate) fn bases(word: &str) -> BTreeSet<String> {
     let word = folded(word);
@@ -119,10 +119,13 @@ pub(crate) fn bases(word: &str) -> BTreeSet<String> {
         let Some(rest) = word.strip_suffix(many) else {
             continue;
         };
+        // `poster` and `reporter` are people, and no German plurals; `Häuser` and `Bilder` are.
+        let agent =
+            *many == "er" && !has_umlaut(rest) && !NEUTERS.iter().any(|noun| rest.ends_with(noun));
         // `status`, `class` and `analysis` are no plurals.
         let singular =
             *many == "s" && (rest.ends_with('s') || ["u", "i"].iter().any(|e| rest.ends_with(e)));
-        if rest.chars().count() + one.len() < 3 || singular {
+        if rest.chars().count() + one.len() < 3 || singular || agent {
             continue;
         }
         bases.insert(format!("{rest}{one}"));
@@ -136,6 +139,12 @@ pub(crate) fn bases(word: &str) -> BTreeSet<String> {
     }
     bases.insert(word);
     bases
+}
+
+fn has_umlaut(word: &str) -> bool {
+    ["ae", "oe", "ue"]
+        .iter()
+        .any(|umlaut| word.contains(umlaut))
 }
 
 /// Whether two words are the same but for their number.
@@ -278,7 +287,7 @@ mod tests {
         assert_eq!(words("a\"; import os #"), ["a", "import", "os"]);
         assert_eq!(humanized("order_notes"), "Order notes");
         assert_eq!(humanized("\n\u{2028}"), "Value");
-        assert_eq!(plain_words("Straße_Größe"), ["strasse", "groesse"]);
+        assert_eq!(folded("größe"), "groesse");
     }
 
     #[test]

@@ -342,12 +342,13 @@ fn sample_sql(table: &TableMetadata, rows: u32) -> String {
     };
     let from = quoted(&table.table.name);
     format!(
-        "WITH RECURSIVE span(lo, step) AS (
-           SELECT (SELECT min(s.{row_id}) FROM {from} AS s),
-                  (SELECT max(s.{row_id}) FROM {from} AS s) / {rows} - (SELECT min(s.{row_id}) FROM {from} AS s) / {rows}),
+        "WITH RECURSIVE ends(lo, hi) AS (
+           SELECT (SELECT min(s.{row_id}) FROM {from} AS s), (SELECT max(s.{row_id}) FROM {from} AS s)),
+         span(lo, step, rest) AS (SELECT lo, hi / {rows} - lo / {rows}, hi % {rows} - lo % {rows} FROM ends),
          probe(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM probe WHERE n + 1 < {rows})
          SELECT {} FROM {from} AS t WHERE t.{row_id} IN (
-           SELECT (SELECT s.{row_id} FROM {from} AS s WHERE s.{row_id} >= span.lo + span.step * probe.n
+           SELECT (SELECT s.{row_id} FROM {from} AS s
+                   WHERE s.{row_id} >= span.lo + span.step * probe.n + span.rest * probe.n / {rows}
                    ORDER BY s.{row_id} LIMIT 1)
            FROM span, probe) ORDER BY t.{row_id}",
         cells(table)

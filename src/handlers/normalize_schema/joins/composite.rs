@@ -91,7 +91,8 @@ fn join(from: &TableMetadata, target: &TableMetadata, key: &[String]) -> Option<
     let hits = pairs.intersection(&keys).count();
     let complete = target.row_count <= target.sample_rows.len() as u64;
     // Two tables with the same key: the one with more rows is referred to.
-    let reversed = from.primary_key == target.primary_key && keys.is_subset(&pairs);
+    let same_key = from.primary_key == target.primary_key && target.primary_key == key;
+    let reversed = same_key && from.row_count >= target.row_count;
     let contained = if complete {
         hits == pairs.len()
     } else {

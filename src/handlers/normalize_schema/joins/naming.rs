@@ -145,29 +145,6 @@ const MEASURES: &[&str] = &[
 ];
 /// What people are to a row.
 const PERSON_ROLES: &[&str] = &[
-    "created",
-    "updated",
-    "modified",
-    "changed",
-    "deleted",
-    "approved",
-    "reviewed",
-    "assigned",
-    "closed",
-    "resolved",
-    "uploaded",
-    "edited",
-    "submitted",
-    "confirmed",
-    "cancelled",
-    "verified",
-    "signed",
-    "performed",
-    "recorded",
-    "entered",
-    "requested",
-    "invited",
-    "reported",
     "assignee",
     "author",
     "owner",
@@ -202,21 +179,46 @@ const PERSON_ROLES: &[&str] = &[
     "coach",
     "head",
     "boss",
-    "erstellt",
-    "erfasst",
-    "geaendert",
-    "bearbeitet",
+    "poster",
+    "commenter",
+    "voter",
+    "follower",
+    "organizer",
+    "organiser",
+    "host",
+    "driver",
+    "teacher",
+    "instructor",
+    "trainer",
+    "advisor",
+    "adviser",
+    "consultant",
+    "physician",
+    "doctor",
+    "practitioner",
+    "nurse",
+    "surgeon",
+    "therapist",
+    "recruiter",
+    "broker",
+    "realtor",
+    "examiner",
+    "evaluator",
+    "applicant",
+    "candidate",
+    "witness",
+    "signatory",
+    "contact",
     "bearbeiter",
     "sachbearbeiter",
-    "verantwortlich",
     "verantwortlicher",
-    "zustaendig",
     "autor",
     "verfasser",
     "ersteller",
     "besitzer",
     "leiter",
     "vorgesetzter",
+    "vorgesetzte",
     "betreuer",
     "pruefer",
     "genehmiger",
@@ -225,49 +227,191 @@ const PERSON_ROLES: &[&str] = &[
     "vertreter",
     "absender",
     "empfaenger",
-    "creado",
-    "modificado",
-    "actualizado",
-    "asignado",
-    "aprobado",
+    "melder",
+    "arzt",
+    "berater",
+    "makler",
+    "lehrer",
+    "fahrer",
     "responsable",
     "creador",
     "propietario",
     "jefe",
     "gerente",
     "encargado",
-    "supervisado",
+    "supervisor",
     "vendedor",
     "remitente",
     "destinatario",
     "revisor",
     "tutor",
     "director",
+    "medico",
+    "asesor",
+    "solicitante",
+    "profesor",
+    "agente",
 ];
-/// Tables of people, those who work with the data first.
-const PEOPLE: &[&[&str]] = &[
-    &["user", "benutzer", "usuario", "nutzer"],
-    &[
-        "employee",
-        "staff",
-        "person",
-        "member",
-        "agent",
-        "mitarbeiter",
-        "personal",
-        "mitglied",
-        "empleado",
-        "persona",
-        "miembro",
-        "agente",
-        "trabajador",
-        "profile",
-        "account",
-    ],
-    &[
-        "customer", "client", "contact", "kunde", "cliente", "contacto", "kontakt",
-    ],
+/// People who only keep the record: users of the program, rather than its staff.
+const RECORD_ROLES: &[&str] = &[
+    "created",
+    "updated",
+    "modified",
+    "changed",
+    "deleted",
+    "uploaded",
+    "edited",
+    "entered",
+    "recorded",
+    "inserted",
+    "erstellt",
+    "erfasst",
+    "geaendert",
+    "angelegt",
+    "geloescht",
+    "creado",
+    "modificado",
+    "actualizado",
+    "eliminado",
+    "creator",
+    "creador",
+    "ersteller",
+    "uploader",
 ];
+/// Participles without `-ed`.
+const IRREGULAR_PARTICIPLES: &[&str] = &[
+    "written", "taken", "sold", "made", "done", "seen", "given", "sent", "held", "led", "taught",
+    "paid", "drawn", "begun", "built",
+];
+/// The tables of users.
+const USERS: &[&str] = &[
+    "user", "benutzer", "usuario", "nutzer", "login", "account", "anwender",
+];
+/// The tables of those who work for the firm.
+const STAFF: &[&str] = &[
+    "employee",
+    "staff",
+    "person",
+    "member",
+    "agent",
+    "mitarbeiter",
+    "personal",
+    "mitglied",
+    "empleado",
+    "persona",
+    "miembro",
+    "agente",
+    "trabajador",
+    "technician",
+    "techniker",
+    "tecnico",
+    "worker",
+    "personnel",
+    "angestellter",
+];
+/// The tables of those whom the firm works for.
+const CLIENTS: &[&str] = &[
+    "customer",
+    "client",
+    "contact",
+    "kunde",
+    "cliente",
+    "contacto",
+    "kontakt",
+    "ansprechpartner",
+    "patient",
+    "paciente",
+    "guest",
+    "gast",
+    "tenant",
+    "mieter",
+    "inquilino",
+    "applicant",
+    "candidate",
+    "candidato",
+    "bewerber",
+    "student",
+    "subscriber",
+    "lead",
+    "buyer",
+    "supplier",
+    "vendor",
+    "lieferant",
+    "proveedor",
+    "debitor",
+    "kreditor",
+];
+/// Words of columns with a person's name.
+const PERSON_NAMES: &[&[&str]] = &[
+    &["first", "name"],
+    &["firstname"],
+    &["last", "name"],
+    &["lastname"],
+    &["surname"],
+    &["given", "name"],
+    &["family", "name"],
+    &["full", "name"],
+    &["fullname"],
+    &["vorname"],
+    &["nachname"],
+    &["apellido"],
+    &["apellidos"],
+    &["primer", "apellido"],
+    &["familienname"],
+];
+
+/// What people a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum People {
+    /// Those who use the program.
+    Users,
+    /// Those who work for the firm.
+    Staff,
+    /// Those whom the firm works for.
+    Clients,
+}
+
+impl People {
+    /// Gives what people a table holds, from its name and from columns that hold names of persons.
+    pub(super) fn of(readings: &[Vec<String>], columns: &[ColumnName]) -> Option<Self> {
+        let called = |list: &[&str]| {
+            readings.iter().any(|table| {
+                let last = table.last();
+                last.is_some_and(|last| {
+                    bases(last).iter().any(|base| list.contains(&base.as_str()))
+                })
+            })
+        };
+        if called(USERS) {
+            return Some(Self::Users);
+        }
+        if called(STAFF) {
+            return Some(Self::Staff);
+        }
+        let named = columns
+            .iter()
+            .any(|column| PERSON_NAMES.iter().any(|name| column.words == *name));
+        if called(CLIENTS) {
+            return Some(Self::Clients);
+        }
+        // Documents may repeat a person's name, but then they are called by something else first.
+        let early = columns
+            .iter()
+            .take(5)
+            .any(|column| PERSON_NAMES.iter().any(|name| column.words == *name));
+        (named && early).then_some(Self::Staff)
+    }
+
+    /// How well it fits a role: 0 the best.
+    pub(super) const fn rank(self, record: bool) -> u8 {
+        match (self, record) {
+            (Self::Users, true) | (Self::Staff, false) => 0,
+            (Self::Staff, true) | (Self::Users, false) => 1,
+            (Self::Clients, _) => 2,
+        }
+    }
+}
+
 /// What another row of the same table is to a row.
 const PARENTS: &[&str] = &[
     "parent",
@@ -402,21 +546,28 @@ impl ColumnName {
             })
     }
 
-    /// Whether it says what a person is to the row.
+    /// Whether it says what a person is to the row: `assignee_id`, `created_by`, `erstellt_von`, `creado_por`.
     pub(super) fn is_person_role(&self) -> bool {
-        let first = self.stem.first().map(String::as_str);
-        // `assigned_to`, `creado_por`, `erstellt_von`; `account_manager_id`.
-        let by = self.stem.last().is_some_and(|last| {
-            matches!(last.as_str(), "by" | "to" | "por" | "von" | "durch" | "a")
-        });
-        let role = |word: Option<&str>| word.is_some_and(|word| PERSON_ROLES.contains(&word));
-        if by {
-            return role(first);
+        let Some((last, rest)) = self.stem.split_last() else {
+            return false;
+        };
+        let first = rest.first().map_or("", String::as_str);
+        match last.as_str() {
+            "by" => first.ends_with("ed") || IRREGULAR_PARTICIPLES.contains(&first),
+            "por" => !rest.is_empty(),
+            // `gueltig_von` is a day.
+            "von" | "durch" => first.len() >= 6 && (first.ends_with('t') || first.ends_with("en")),
+            "to" => matches!(first, "assigned" | "reports" | "addressed" | "delegated"),
+            "a" => matches!(first, "asignado" | "reporta" | "dirigido"),
+            // `created_by_id` and `assigned_to_user`: the key's word is gone, the person's is not.
+            other => PERSON_ROLES.contains(&other),
         }
-        let participle = first.is_some_and(|word| {
-            word.ends_with("ed") || word.ends_with("ado") || word.starts_with("ge")
-        });
-        role(self.stem.last().map(String::as_str)) && !(participle && !self.is_key)
+    }
+
+    /// Whether the person only kept the record.
+    pub(super) fn is_record_role(&self) -> bool {
+        let first = self.stem.first();
+        first.is_some_and(|first| RECORD_ROLES.contains(&first.as_str()))
     }
 
     /// Whether it says that it is a row of the same table.
@@ -511,16 +662,6 @@ fn is_short_for(stem: &[String], table: &[String]) -> bool {
     table.len() >= 2 && *short == initials
 }
 
-/// How likely a table is one of people: 0 the most, none if its name does not say so.
-pub(super) fn people_rank(readings: &[Vec<String>]) -> Option<usize> {
-    PEOPLE.iter().position(|tier| {
-        readings.iter().any(|table| {
-            let last = table.last();
-            last.is_some_and(|last| bases(last).iter().any(|base| tier.contains(&base.as_str())))
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -590,7 +731,14 @@ mod tests {
         ] {
             assert!(ColumnName::new(column).is_person_role(), "{column}");
         }
-        for column in ["created_at", "closed", "customer_id", "updated_count"] {
+        for column in [
+            "created_at",
+            "closed",
+            "customer_id",
+            "updated_count",
+            "gueltig_von",
+            "sort_by",
+        ] {
             assert!(!ColumnName::new(column).is_person_role(), "{column}");
         }
         for column in [
@@ -602,7 +750,15 @@ mod tests {
         ] {
             assert!(ColumnName::new(column).is_parent_role(), "{column}");
         }
-        assert_eq!(people_rank(&table_readings("app_users", &[])), Some(0));
+        assert_eq!(
+            People::of(&table_readings("app_users", &[]), &[]),
+            Some(People::Users)
+        );
+        let columns = ["nr", "vorname", "nachname"].map(ColumnName::new);
+        assert_eq!(
+            People::of(&table_readings("monteur", &[]), &columns),
+            Some(People::Staff)
+        );
         assert!(ColumnName::new("owner_type").is_type_of(&ColumnName::new("owner_id")));
     }
 }

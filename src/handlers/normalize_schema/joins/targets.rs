@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
-use super::naming::{ColumnName, is_prefix, shared_prefixes, table_readings};
+use super::naming::{ColumnName, People, is_prefix, shared_prefixes, table_readings};
 use super::values::{AllValues, Values};
 use crate::handlers::normalize_schema::names::{abbreviates, bases, folded, words};
 use crate::model::metadata::{ColumnMetadata, DataType, TableKind, TableMetadata};
@@ -15,6 +15,7 @@ const END_LETTERS: usize = 5;
 pub(super) struct Names {
     columns: Vec<Vec<ColumnName>>,
     readings: Vec<Vec<Vec<String>>>,
+    people: Vec<Option<People>>,
     prefixes: Vec<String>,
 }
 
@@ -30,9 +31,16 @@ impl Names {
                 .map(|column| ColumnName::new(&column.name))
                 .collect()
         });
+        let readings: Vec<Vec<Vec<String>>> = readings.collect();
+        let columns: Vec<Vec<ColumnName>> = columns.collect();
+        let people = readings
+            .iter()
+            .zip(&columns)
+            .map(|(readings, columns)| People::of(readings, columns));
         Self {
-            readings: readings.collect(),
-            columns: columns.collect(),
+            people: people.collect(),
+            readings,
+            columns,
             prefixes,
         }
     }
@@ -43,6 +51,11 @@ impl Names {
 
     pub(super) fn readings(&self, table: usize) -> &[Vec<String>] {
         &self.readings[table]
+    }
+
+    /// What people a table holds, if it does.
+    pub(super) fn people(&self, table: usize) -> Option<People> {
+        self.people[table]
     }
 
     /// Whether tables begin with this word wherever they come from.
