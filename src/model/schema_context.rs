@@ -28,8 +28,10 @@ pub enum ValueClass {
     Hash,
     /// Telephone numbers.
     Phone,
-    /// What identifies a person or an account: card numbers, IBANs, social security numbers, network addresses.
+    /// What identifies a person or an account: card numbers, IBANs, social security and tax numbers, network addresses.
     Personal,
+    /// Streets with house numbers.
+    Address,
     /// Bytes as base64.
     Base64,
     /// JSON as text.

@@ -37,6 +37,8 @@ pub(super) fn class_of(value: &str) -> ValueClass {
         ValueClass::Json
     } else if is_html(value) {
         ValueClass::Html
+    } else if is_street(value, digits) {
+        ValueClass::Address
     } else if is_code(value, single, digits) {
         ValueClass::Code
     } else if word_count(value) >= 6 && language(value) >= 0.4 {
@@ -164,6 +166,7 @@ fn is_personal(value: &str, digits: usize) -> bool {
     is_card_number(value, digits)
         || is_iban(value)
         || is_national_number(value)
+        || is_vat_number(value)
         || value.parse::<std::net::IpAddr>().is_ok()
 }
 
@@ -241,6 +244,106 @@ fn has_spanish_letter(text: &str) -> bool {
         .get(..8)
         .and_then(|digits| digits.parse::<usize>().ok());
     number.is_some_and(|number| "TRWAGMYFPDXBNJZSQVHLCKE".chars().nth(number % 23) == letter)
+}
+
+/// The prefix of a country of the European Union or of the United Kingdom, and as many digits as are usual there.
+fn is_vat_number(value: &str) -> bool {
+    let Some((country, rest)) = value.split_at_checked(2) else {
+        return false;
+    };
+    let digits = rest.bytes().filter(u8::is_ascii_digit).count();
+    let plain = digits == rest.len();
+    match country {
+        "DE" | "PT" => plain && digits == 9,
+        "GB" => plain && matches!(digits, 9 | 12),
+        "IT" => plain && digits == 11,
+        "BE" | "PL" => plain && digits == 10,
+        "DK" | "FI" | "LU" => plain && digits == 8,
+        "SE" => plain && digits == 12,
+        "CZ" => plain && (8..=10).contains(&digits),
+        "FR" => rest.len() == 11 && digits >= 9 && rest.bytes().all(|b| b.is_ascii_alphanumeric()),
+        "AT" => rest.len() == 9 && rest.starts_with('U') && digits == 8,
+        "NL" => rest.len() == 12 && rest.as_bytes()[9] == b'B' && digits == 11,
+        "ES" => rest.len() == 9 && digits >= 7 && rest.bytes().all(|b| b.is_ascii_alphanumeric()),
+        _ => false,
+    }
+}
+
+/// Words and ends of words for ways that people live on.
+const STREETS: &[&str] = &[
+    "street",
+    "st",
+    "road",
+    "rd",
+    "avenue",
+    "ave",
+    "lane",
+    "ln",
+    "drive",
+    "dr",
+    "way",
+    "court",
+    "ct",
+    "boulevard",
+    "blvd",
+    "place",
+    "square",
+    "terrace",
+    "close",
+    "crescent",
+    "row",
+    "gardens",
+    "highway",
+    "hwy",
+    "rue",
+    "calle",
+    "c/",
+    "avenida",
+    "avda",
+    "av",
+    "plaza",
+    "paseo",
+    "camino",
+    "carretera",
+    "ctra",
+    "ronda",
+    "via",
+    "viale",
+    "piazza",
+    "corso",
+    "quai",
+    "chemin",
+    "allée",
+    "place",
+];
+const STREET_ENDS: &[&str] = &[
+    "straße", "strasse", "str", "weg", "platz", "allee", "gasse", "ring", "damm", "ufer", "steig",
+    "chaussee", "gatan", "straat",
+];
+
+/// `Hauptstr. 12`, `12 Baker Street`, `Calle Mayor, 5`: a number at an end and a word for a way.
+fn is_street(value: &str, digits: usize) -> bool {
+    let tokens: Vec<&str> = value.split_whitespace().collect();
+    if !(2..=8).contains(&tokens.len()) || !(1..=9).contains(&digits) || value.chars().count() > 70
+    {
+        return false;
+    }
+    let lower = |token: &str| token.trim_matches([',', '.', ';']).to_lowercase();
+    let number = |token: &&str| lower(token).starts_with(|c: char| c.is_ascii_digit());
+    let numbered = tokens.first().is_some_and(number) || tokens.iter().skip(1).any(number);
+    let way = tokens.iter().any(|token| {
+        let word = lower(token);
+        STREETS.contains(&word.as_str())
+            || STREET_ENDS
+                .iter()
+                .any(|end| word.ends_with(end) && (word.len() > end.len() + 2 || *end == "straße"))
+    });
+    // Sentences begin with a capital and go on in small letters: in an address most words have one.
+    let capitals = tokens
+        .iter()
+        .filter(|token| token.starts_with(char::is_uppercase))
+        .count();
+    numbered && way && capitals * 2 + 1 >= tokens.len()
 }
 
 /// International, with an area code, or grouped as people group them.
@@ -338,12 +441,14 @@ fn is_code(value: &str, single: bool, digits: usize) -> bool {
         .chars()
         .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || marks(c));
     let mixed = digits > 0 && value.chars().all(|c| c.is_ascii_alphanumeric() || marks(c));
-    let path = value.chars().all(|c| c.is_ascii_alphanumeric() || marks(c))
-        && (value.contains(['/', '\\', '_', ':'])
-            || value
-                .rsplit_once('.')
-                .is_some_and(|(name, end)| !name.is_empty() && (2..=5).contains(&end.len())));
-    (short && (plain || mixed)) || path
+    (short && (plain || mixed)) || has_inner_mark(value)
+}
+
+/// Whether something stands between its letters that stands in no word: `a/b.png`, `P_DATE=1;P_TEST=X`, `icon-4f`.
+fn has_inner_mark(value: &str) -> bool {
+    let core = value.trim_matches(|c: char| !c.is_alphanumeric());
+    core.chars()
+        .any(|c| !c.is_alphanumeric() && !matches!(c, '\'' | '’' | '-' | '‐' | '·' | '&'))
 }
 
 #[cfg(test)]
@@ -381,7 +486,15 @@ mod tests {
             ("uploads/2024/report.pdf", ValueClass::Code),
             ("image/png", ValueClass::Code),
             ("ZB 40 17/2", ValueClass::Code),
+            ("P_BUKRS=1000;P_TEST=X", ValueClass::Code),
+            ("DE123456789", ValueClass::Personal),
+            ("ESB12345678", ValueClass::Personal),
+            ("Hauptstr. 12", ValueClass::Address),
+            ("Am alten Gasweg 7a", ValueClass::Address),
+            ("221 Baker Street", ValueClass::Address),
+            ("Calle Mayor, 5", ValueClass::Address),
             ("Blue enamel mug", ValueClass::Phrase),
+            ("Rock'n'Roll", ValueClass::Phrase),
             ("shipped", ValueClass::Phrase),
             ("nan", ValueClass::Phrase),
             (

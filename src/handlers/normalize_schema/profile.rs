@@ -171,6 +171,7 @@ fn class(shares: &[ClassShare], mean_words: f64, language_score: f64) -> ValueCl
         ValueClass::Phone,
         ValueClass::Personal,
         ValueClass::Hash,
+        ValueClass::Address,
     ] {
         if of(secret) >= SOME {
             return secret;

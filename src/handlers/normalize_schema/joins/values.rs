@@ -156,6 +156,7 @@ fn is_text(values: &BTreeSet<String>) -> bool {
         | ValueClass::Email
         | ValueClass::Url
         | ValueClass::Phone
+        | ValueClass::Address
         | ValueClass::Json
         | ValueClass::Html
         | ValueClass::Base64
