@@ -58,6 +58,7 @@ fn engines(criterion: &mut Criterion, figures: &Figures, table: &str, runtime: &
         bench.run(&shape, OURS, prepare, |(plan, input)| {
             ours::execute(plan, input)
         });
+        guarded(&mut bench, &shape);
         bench.run(
             &shape,
             "dagx",
@@ -83,8 +84,20 @@ fn engines(criterion: &mut Criterion, figures: &Figures, table: &str, runtime: &
     });
 }
 
+/// The same with handlers that may block: where there are several workers, the thread of each is given up to it.
+fn guarded(bench: &mut Bench, shape: &Shape) {
+    if bench.runtime.handle().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return;
+    }
+    let plan = Arc::new(Planner::new(shape).guarded().plan());
+    let prepare = || (Arc::clone(&plan), ours::input());
+    bench.run(shape, "relvec, may block", prepare, |(plan, input)| {
+        ours::execute(plan, input)
+    });
+}
+
 /// What a chain costs at the least on this machine: a task a stage, spawned and awaited one after the other. And what it costs to
-/// let other threads go on with what the task's thread leaves, as relvec's engine does where there are several.
+/// let other threads go on with what the task's thread leaves, as relvec's engine does for handlers that may block.
 fn floor(bench: &mut Bench) {
     let spawn = |()| async {
         for stage in 0..1000 {

@@ -35,6 +35,7 @@ struct Noop;
 impl NodeHandler for Noop {
     const NAME: &'static str = "noop";
     const SUMMARY: &'static str = "does nothing";
+    const MAY_BLOCK: bool = false;
     type Params = NoParams;
     type Input = ();
     type Output = Nothing;
@@ -71,6 +72,19 @@ impl<'s> Planner<'s> {
             text: &shape.text,
             handlers: handlers.leak(),
         }
+    }
+
+    /// Takes handlers for such as may block their threads.
+    pub fn guarded(mut self) -> Self {
+        let handlers = self.handlers.iter();
+        let guarded: Vec<_> = handlers
+            .map(|&handler| HandlerType {
+                may_block: true,
+                ..handler
+            })
+            .collect();
+        self.handlers = guarded.leak();
+        self
     }
 
     /// Reads and proves the shape's file.

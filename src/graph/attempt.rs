@@ -1,6 +1,6 @@
 //! One stage's attempts: timeout, retry, panic. Runs as a task of its own.
 //!
-//! A handler should not block its thread. Where one does, on a runtime with several workers, the thread is given up to it
+//! A handler should not block its thread. Where one may (`MAY_BLOCK`), on a runtime with several workers, the thread is given up to it
 //! (`block_in_place`): another thread goes on with the worker's tasks, so that no other stage and no other run waits. The attempt's own
 //! timer cannot ring then; the run's does (`Tasks`), and it goes on without the stage. On a runtime of one thread everything waits
 //! until the handler returns: there is no other thread that could go on.
@@ -70,7 +70,7 @@ pub(super) struct Work {
     pub shared: Arc<Shared>,
     /// When the run began the first attempt.
     pub started: Instant,
-    /// Whether the runtime has other workers, so that one can go on with what a blocked thread leaves.
+    /// Whether the handler may block, and the runtime has other workers, so that one can go on with what a blocked thread leaves.
     pub gives_up_thread: bool,
 }
 

@@ -218,7 +218,7 @@ chain = ["a", "b"]
 
 [stages.a]
 handler = "step"
-with = { does = "succeed", value = 4 }
+with = { value = 4, does = "succeed" }
 
 [stages.b]
 handler = "step"

@@ -35,6 +35,10 @@ pub trait NodeHandler: Sized + Send + Sync + 'static {
     const SIDE_EFFECTS: bool = false;
     /// Whether people read what it writes, or its artifacts: a stage of the graph need not.
     const FOR_PEOPLE: bool = false;
+    /// Whether it may hold its thread between two awaits: reading a file, waiting for a lock, computing for more than a millisecond.
+    /// Then the engine has another thread at hand, so that nothing else waits; that costs some microseconds a poll. `false` is
+    /// a promise of the handler's author, and a handler that breaks it makes others wait.
+    const MAY_BLOCK: bool = true;
     /// What `with = {…}` holds; unknown keys are refused. `NoParams` where there is nothing to set.
     type Params: DeserializeOwned + JsonSchema;
     /// What it reads.
@@ -279,6 +283,8 @@ pub struct HandlerType {
     pub side_effects: bool,
     /// Whether people read what it writes, or its artifacts.
     pub for_people: bool,
+    /// Whether it may hold its thread between two awaits.
+    pub may_block: bool,
     /// What it exchanges with other stages; `None` where a graph file declares it.
     pub interface: Option<fn() -> Interface>,
     /// The JSON Schema of its parameters.
@@ -296,6 +302,7 @@ impl HandlerType {
             summary: H::SUMMARY,
             side_effects: H::SIDE_EFFECTS,
             for_people: H::FOR_PEOPLE,
+            may_block: H::MAY_BLOCK,
             interface: Some(interface_of::<H>),
             params_schema: schema_of::<H::Params>,
             build: |params| Ok(Arc::new(Typed(H::new(read_params::<H::Params>(params)?)?))),
@@ -310,6 +317,7 @@ impl HandlerType {
             summary: H::SUMMARY,
             side_effects: H::SIDE_EFFECTS,
             for_people: false,
+            may_block: true,
             interface: None,
             params_schema: schema_of::<H::Params>,
             build: |params| {

@@ -235,8 +235,15 @@ impl<'f, 's> Inference<'f, 's> {
                 takes(inner.or(Sorts::STRING).or(Sorts::BYTES));
                 Sorts::NUMBER
             }
-            "startsWith" | "endsWith" | "matches" => {
+            "startsWith" | "endsWith" => {
                 takes(Sorts::STRING);
+                Sorts::BOOL
+            }
+            "matches" => {
+                takes(Sorts::STRING);
+                if let Some(&(pattern, _)) = operands.last() {
+                    self.pattern(pattern);
+                }
                 Sorts::BOOL
             }
             "contains" => {
@@ -258,6 +265,24 @@ impl<'f, 's> Inference<'f, 's> {
             _ => Sorts::ANY,
         };
         Type::of(gives)
+    }
+
+    /// A pattern that is written out is one that the evaluator can read: it uses the same crate.
+    fn pattern(&mut self, operand: &IdedExpr) {
+        let Expr::Literal(LiteralValue::String(pattern)) = &operand.expr else {
+            return;
+        };
+        if let Err(error) = regex::Regex::new(pattern.inner()) {
+            let text = error.to_string();
+            let why = text.lines().last().unwrap_or_default();
+            let why = why.trim_start_matches("error: ");
+            self.problems.push(Problem {
+                code: "bad-pattern",
+                span: self.place(operand),
+                message: format!("{} is no regular expression: {why}", name_of(operand)),
+                help: None,
+            });
+        }
     }
 
     fn bools(&mut self, operands: &[&'f IdedExpr], of: &str) -> Type<'s> {

@@ -276,6 +276,13 @@ impl<'a> Readers<'a> {
         }
     }
 
+    /// Whether an edge names a stage that is told to be unknown, and likely means this one: that is one defect.
+    fn is_misspelt_elsewhere(&self, id: &str) -> bool {
+        let stages = self.draft.stages.iter();
+        let unknown = stages.filter(|stage| stage.handler.is_none());
+        did_you_mean(id, unknown.map(|stage| stage.id.get_ref().as_str())).is_some()
+    }
+
     fn stage_reference(&mut self, path: &Path, span: Range<usize>) -> Option<Reference> {
         let Some(id) = path.segments.get(1) else {
             self.found.error(
@@ -287,7 +294,7 @@ impl<'a> Readers<'a> {
             return None;
         };
         let Some(&stage) = self.draft.index.get(id) else {
-            if self.draft.has_gaps {
+            if self.draft.has_gaps || self.is_misspelt_elsewhere(id) {
                 return None;
             }
             let known = self.draft.index.keys().map(String::as_str);

@@ -524,7 +524,13 @@ pub(super) fn inside(
     bytes: &Range<usize>,
 ) -> Range<usize> {
     let written = text.get(string.clone()).unwrap_or_default();
-    match written.find(value) {
+    // Nearly always there is one quote before it.
+    let at = if written.get(1..).is_some_and(|rest| rest.starts_with(value)) {
+        Some(1)
+    } else {
+        written.find(value)
+    };
+    match at {
         Some(quote) if !value.is_empty() => {
             string.start + quote + bytes.start..string.start + quote + bytes.end
         }

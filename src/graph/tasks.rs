@@ -57,13 +57,15 @@ impl Tasks {
             ending: Ending::Stopped,
             sender: self.sender.clone(),
         };
+        let may_block = self.plan.stages()[stage].handler.may_block;
         let work = Work {
             plan: Arc::clone(&self.plan),
             stage,
             outputs,
             shared: Arc::clone(&self.shared),
             started: now,
-            gives_up_thread: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
+            gives_up_thread: may_block
+                && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
         };
         let task = tokio::spawn(async move {
             let mut report = report;

@@ -288,6 +288,17 @@ impl Walker {
             .map(|(number, place)| Spanned::new(place, number));
         policy.base = self.duration(retry, "base", false);
         policy.max = self.duration(retry, "max", false);
+        if let (Some(base), Some(max), Some(place)) = (policy.base, policy.max, retry.get("base"))
+            && base > max
+        {
+            let help = "`base` is the first delay; it doubles up to `max`";
+            self.problems.error(
+                "out-of-range",
+                place.span(),
+                "`base` is longer than `max`",
+                Some(help.to_owned()),
+            );
+        }
         if let Some(names) = self.strings(retry, "on") {
             let mut on = RetryOn {
                 transient: false,

@@ -12,7 +12,6 @@ use crate::graph::context::Context;
 use crate::graph::event::{LogLevel, Question};
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
 use crate::model::job::JobInput;
-use crate::model::metadata::TableKind;
 use crate::model::plan::{EntityPlan, LeftOut, MigrationPlan, RankedColumn, Section, TargetPlan};
 use crate::model::schema_context::{Join, JoinOrigin, SchemaContext};
 
@@ -159,7 +158,7 @@ fn notes(schema: &Schema<'_>, standings: &[Standing<'_>]) -> Vec<String> {
         .tables
         .iter()
         .zip(standings)
-        .filter(|(table, _)| table.profile.kind == TableKind::Table && table.profile.row_count > 0)
+        .filter(|(table, _)| !table.profile.kind.is_view() && table.profile.row_count > 0)
         .filter_map(|(table, standing)| match standing {
             Standing::LeftOut { reason } => {
                 Some(format!("`{}` is left out: {reason}", table.profile.table))

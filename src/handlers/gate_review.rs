@@ -37,6 +37,7 @@ impl NodeHandler for GateReview {
     const NAME: &'static str = "gate_review";
     const SUMMARY: &'static str = "parks the run with its open questions until a person decides";
     const FOR_PEOPLE: bool = true;
+    const MAY_BLOCK: bool = false;
     type Params = Params;
     type Input = (
         Option<MigrationPlan>,

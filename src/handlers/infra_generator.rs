@@ -1,11 +1,12 @@
 //! `infra_generator`: what runs the generated script: `Dockerfile`, `requirements.txt`, `.dockerignore`, `compose.yaml`.
 //!
-//! The files depend on the runtime and the provider only; nothing from a database is in them.
+//! The files depend on the runtime, the provider and the sort of source only; nothing from a database is in them.
 
 use crate::graph::context::Context;
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
 use crate::model::generated::{GeneratedCode, GeneratedInfra};
 use crate::model::job::{EmbeddingProvider, Runtime};
+use crate::model::metadata::Dialect;
 
 const DOCKERFILE: &str = include_str!("../../templates/Dockerfile");
 const DOCKERIGNORE: &str = include_str!("../../templates/dockerignore");
@@ -33,7 +34,7 @@ impl NodeHandler for InfraGenerator {
         code: GeneratedCode,
         ctx: &Context,
     ) -> Result<GeneratedInfra, HandlerError> {
-        let requirements = requirements(code.runtime, code.embedding.provider);
+        let requirements = requirements(code.runtime, code.embedding.provider, code.plan.dialect);
         let requirements = ctx.write_artifact("requirements.txt", requirements.as_bytes())?;
         let files = vec![
             ctx.write_artifact("Dockerfile", dockerfile(code.runtime)?.as_bytes())?,
@@ -48,10 +49,15 @@ impl NodeHandler for InfraGenerator {
     }
 }
 
-/// Gives the pinned and hashed dependencies for a runtime and a provider.
+/// Gives the pinned and hashed dependencies for a runtime, a provider and a source.
 #[must_use]
-pub const fn requirements(runtime: Runtime, provider: EmbeddingProvider) -> &'static str {
-    match (runtime, provider) {
+pub fn requirements(runtime: Runtime, provider: EmbeddingProvider, source: Dialect) -> String {
+    let driver = match source {
+        // Python has SQLite's driver, and the target needs PostgreSQL's anyway.
+        Dialect::Sqlite | Dialect::Postgres => "",
+        Dialect::Mysql => include_str!("../../templates/requirements-mysql.txt"),
+    };
+    let base = match (runtime, provider) {
         (Runtime::Script, EmbeddingProvider::Local) => {
             include_str!("../../templates/requirements-script-local.txt")
         }
@@ -66,7 +72,8 @@ pub const fn requirements(runtime: Runtime, provider: EmbeddingProvider) -> &'st
             Runtime::Fastapi,
             EmbeddingProvider::Relvec | EmbeddingProvider::Openai | EmbeddingProvider::Gemini,
         ) => include_str!("../../templates/requirements-fastapi.txt"),
-    }
+    };
+    [base, driver].concat()
 }
 
 fn dockerfile(runtime: Runtime) -> Result<String, HandlerError> {
@@ -109,8 +116,8 @@ mod tests {
     fn every_requirement_is_pinned_and_hashed() {
         for runtime in [Runtime::Script, Runtime::Fastapi] {
             for provider in [EmbeddingProvider::Relvec, EmbeddingProvider::Local] {
-                let text = requirements(runtime, provider).replace("\\\n", " ");
-                assert!(text.contains("psycopg-binary=="));
+                let text = requirements(runtime, provider, Dialect::Mysql).replace("\\\n", " ");
+                assert!(text.contains("psycopg-binary==") && text.contains("pymysql=="));
                 for line in text.lines() {
                     assert!(
                         line.contains("==") && line.contains("--hash=sha256:"),

@@ -16,6 +16,7 @@ use crate::graph::context::Secrets;
 use crate::model::job::{
     EMBEDDED, EmbeddingProvider, ExecutionMode, JobInput, SourceSpec, TargetSpec, secret,
 };
+use crate::model::metadata::Dialect;
 use crate::source::url::ConnectionUrl;
 
 /// The environment as a job sees it: [`settings::variable`](crate::settings::variable), or a test's own.
@@ -350,7 +351,7 @@ fn check_urls(secrets: &Secrets) -> Result<()> {
     let source = parse(secret::SOURCE_URL)?;
     let target = parse(secret::TARGET_URL)?;
     if let Some(target) = &target
-        && target.server().is_none()
+        && target.dialect() != Dialect::Postgres
     {
         return Err(Error::new(
             ErrorKind::Invalid,

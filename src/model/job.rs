@@ -73,7 +73,7 @@ impl Output for JobInput {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
-    /// `postgres://user@host:port/database` or `sqlite:path`. A password in it is used and never shown again.
+    /// `postgres://user@host:port/database`, `mysql://user@host:port/database` (MariaDB too) or `sqlite:path`. A password in it is used and never shown again.
     #[serde(default)]
     pub url: Option<String>,
     /// The environment variable that holds the URL.
@@ -92,6 +92,9 @@ pub struct SourceSpec {
     #[serde(default = "default_sample_rows")]
     #[schemars(range(max = 1000))]
     pub sample_rows: u32,
+    /// Whether the rows of large tables are counted too, which reads them whole; their numbers are estimates otherwise.
+    #[serde(default)]
+    pub exact_counts: bool,
 }
 
 fn default_sample_rows() -> u32 {

@@ -7,7 +7,12 @@
 //! 1. The database casts every value to text: `CAST(c AS TEXT)` in SQLite, `c::text` in PostgreSQL with
 //!    `datestyle = 'ISO, YMD'`, `timezone = 'UTC'`, `intervalstyle = 'iso_8601'`, `extra_float_digits = 1` and `bytea_output = 'hex'`.
 //!    SQLite's versions round differently, so a value of a field or of the metadata that is stored as REAL is the shortest decimal
-//!    that reads back as the same number, as Python's `repr` writes it.
+//!    that reads back as the same number, as Python's `repr` writes it. In MySQL and MariaDB it is `CAST(c AS CHAR)` in a session
+//!    with `sql_mode = ''`, `time_zone = '+00:00'` and the character set utf8mb4, but for four types, wherever the value stands:
+//!    `CAST(c + 0 AS CHAR)` of integers and booleans, because a BIT has no text and ZEROFILL adds some; `CAST(c + 0e0 AS CHAR)` of
+//!    floats, because a FLOAT's own text has six digits and its double's text reads back as the same number; and
+//!    `LOWER(HEX(c))` of byte strings, which geometries are too. Their texts are ordered by `CAST(text AS BINARY)`, with
+//!    `max_sort_length = 8192`, because their collations ignore spaces at the end.
 //! 2. Blank means NULL, or nothing left after trimming tab, line feed, vertical tab, form feed, carriage return and space.
 //! 3. Sections in plan order. A field section gives the line `label: value` with the value trimmed, or nothing if it is
 //!    blank. A children section gives the line `label:` and a line `- a | b` a child row, in the order of the child's

@@ -28,16 +28,20 @@ pub struct SourceDocument {
 /// A result row as text: the part, the key, the values.
 pub(super) type Row = Vec<Option<String>>;
 
-/// Quotes an identifier; the same in SQLite and PostgreSQL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+/// Quotes an identifier.
+pub(super) fn quoted(dialect: Dialect, name: &str) -> String {
+    match dialect {
+        Dialect::Sqlite | Dialect::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
+        Dialect::Mysql => format!("`{}`", name.replace('`', "``")),
+    }
 }
 
 /// Names a table in SQL.
-pub(super) fn table_sql(table: &TableRef) -> String {
+pub(super) fn table_sql(dialect: Dialect, table: &TableRef) -> String {
+    let name = quoted(dialect, &table.name);
     match &table.schema {
-        Some(schema) => format!("{}.{}", quoted(schema), quoted(&table.name)),
-        None => quoted(&table.name),
+        Some(schema) => format!("{}.{name}", quoted(dialect, schema)),
+        None => name,
     }
 }
 
@@ -48,35 +52,7 @@ fn width(entity: &EntityPlan) -> usize {
 
 /// Gives the statement that reads an entity.
 pub(super) fn statement(dialect: Dialect, entity: &EntityPlan) -> String {
-    let collation = match dialect {
-        Dialect::Sqlite => "BINARY",
-        Dialect::Postgres => "\"C\"",
-    };
-    let keys = entity.key.len();
-    let names = |prefix: &str, count: usize| -> Vec<String> {
-        (0..count)
-            .map(|index| format!("u.{prefix}{index}"))
-            .collect()
-    };
-    let mut columns = vec!["CAST(u.part AS TEXT)".to_owned()];
-    columns.extend(names("k", keys));
-    columns.extend(names("v", values(entity)));
-    let mut order: Vec<String> = names("k", keys)
-        .iter()
-        .map(|name| format!("{name} COLLATE {collation}"))
-        .collect();
-    order.extend(["u.part".to_owned(), "u.seq".to_owned()]);
-    let mut arms = vec![root_arm(dialect, entity)];
-    let children = entity.sections.iter().filter_map(Child::of);
-    for (index, child) in children.enumerate() {
-        arms.push(child.arm(dialect, entity, index + 1));
-    }
-    format!(
-        "SELECT {} FROM ({}) AS u ORDER BY {}",
-        columns.join(", "),
-        arms.join(" UNION ALL "),
-        order.join(", ")
-    )
+    Statement { dialect, entity }.sql()
 }
 
 fn values(entity: &EntityPlan) -> usize {
@@ -97,80 +73,200 @@ fn root_sources(entity: &EntityPlan) -> Vec<&FieldSource> {
         .collect()
 }
 
-fn root_arm(dialect: Dialect, entity: &EntityPlan) -> String {
-    let sources = root_sources(entity);
-    let mut columns = vec!["0 AS part".to_owned(), "0 AS seq".to_owned()];
-    columns.extend(key_columns(entity));
-    let cast = match dialect {
-        Dialect::Sqlite => text_or_real,
-        Dialect::Postgres => as_text,
-    };
-    columns.extend(value_columns(&sources, values(entity), cast));
-    format!(
-        "SELECT {} FROM {} AS r{}",
-        columns.join(", "),
-        table_sql(&entity.root),
-        joins(&entity.parents)
-    )
+/// The statement of an entity, in the words of a dialect.
+#[derive(Clone, Copy)]
+struct Statement<'a> {
+    dialect: Dialect,
+    entity: &'a EntityPlan,
 }
 
-fn key_columns(entity: &EntityPlan) -> Vec<String> {
-    let keys = entity.key.iter().enumerate();
-    keys.map(|(index, column)| format!("CAST(r.{} AS TEXT) AS k{index}", quoted(&column.name)))
-        .collect()
-}
+impl Statement<'_> {
+    fn sql(self) -> String {
+        let keys = self.entity.key.len();
+        let names = |prefix: &str, count: usize| -> Vec<String> {
+            (0..count)
+                .map(|index| format!("u.{prefix}{index}"))
+                .collect()
+        };
+        let mut columns = vec![self.cast("u.part")];
+        columns.extend(names("k", keys));
+        columns.extend(names("v", values(self.entity)));
+        let mut order: Vec<String> = names("k", keys)
+            .iter()
+            .map(|name| self.by_bytes(name))
+            .collect();
+        order.extend(["u.part".to_owned(), "u.seq".to_owned()]);
+        let mut arms = vec![self.root_arm()];
+        let children = self.entity.sections.iter().filter_map(Child::of);
+        arms.extend(
+            children
+                .enumerate()
+                .map(|(index, child)| self.child_arm(&child, index + 1)),
+        );
+        format!(
+            "SELECT {} FROM ({}) AS u ORDER BY {}",
+            columns.join(", "),
+            arms.join(" UNION ALL "),
+            order.join(", ")
+        )
+    }
 
-fn value_columns(
-    sources: &[&FieldSource],
-    width: usize,
-    cast: fn(&FieldSource) -> String,
-) -> Vec<String> {
-    (0..width)
-        .map(|index| match sources.get(index) {
-            Some(source) => format!("{} AS v{index}", cast(source)),
-            None => format!("CAST(NULL AS TEXT) AS v{index}"),
+    fn quoted(self, name: &str) -> String {
+        quoted(self.dialect, name)
+    }
+
+    fn table(self, table: &TableRef) -> String {
+        table_sql(self.dialect, table)
+    }
+
+    fn cast(self, expression: &str) -> String {
+        match self.dialect {
+            Dialect::Sqlite | Dialect::Postgres => format!("CAST({expression} AS TEXT)"),
+            Dialect::Mysql => format!("CAST({expression} AS CHAR)"),
+        }
+    }
+
+    /// A text in the order of its bytes. MySQL's binary collations hold `a` and `a ` equal.
+    fn by_bytes(self, text: &str) -> String {
+        match self.dialect {
+            Dialect::Sqlite => format!("{text} COLLATE BINARY"),
+            Dialect::Postgres => format!("{text} COLLATE \"C\""),
+            Dialect::Mysql => format!("CAST({text} AS BINARY)"),
+        }
+    }
+
+    /// A value as the canonical document has it: rule 1 in [`crate::model::plan`].
+    fn text(self, alias: &str, column: &str, data_type: DataType) -> String {
+        let value = format!("{}.{}", self.quoted(alias), self.quoted(column));
+        match self.dialect {
+            Dialect::Sqlite | Dialect::Postgres => self.cast(&value),
+            Dialect::Mysql => match data_type {
+                DataType::Integer | DataType::Boolean => self.cast(&format!("{value} + 0")),
+                DataType::Float => self.cast(&format!("{value} + 0e0")),
+                DataType::Bytes => format!("LOWER(HEX({value}))"),
+                DataType::Text
+                | DataType::Decimal
+                | DataType::Date
+                | DataType::Time
+                | DataType::Timestamp
+                | DataType::Interval
+                | DataType::Uuid
+                | DataType::Json
+                | DataType::Enum
+                | DataType::Array
+                | DataType::Other => self.cast(&value),
+            },
+        }
+    }
+
+    /// SQLite's versions round the 15th digit of a REAL differently, so the number itself is read: see `canonical::real`.
+    fn text_or_real(self, source: &FieldSource) -> String {
+        let text = self.text(&source.alias, &source.column, source.data_type);
+        match self.dialect {
+            Dialect::Sqlite => {
+                let value = format!(
+                    "{}.{}",
+                    self.quoted(&source.alias),
+                    self.quoted(&source.column)
+                );
+                format!("CASE typeof({value}) WHEN 'real' THEN {value} ELSE {text} END")
+            }
+            Dialect::Postgres | Dialect::Mysql => text,
+        }
+    }
+
+    fn root_arm(self) -> String {
+        let sources = root_sources(self.entity);
+        let cells = sources.iter().map(|source| self.text_or_real(source));
+        let mut columns = vec!["0 AS part".to_owned(), "0 AS seq".to_owned()];
+        columns.extend(self.key_columns());
+        columns.extend(self.value_columns(cells.collect()));
+        format!(
+            "SELECT {} FROM {} AS r{}",
+            columns.join(", "),
+            self.table(&self.entity.root),
+            self.joins(&self.entity.parents)
+        )
+    }
+
+    fn child_arm(self, child: &Child<'_>, part: usize) -> String {
+        let order = child.order_by.iter().map(|column| self.child_order(column));
+        let cells = child
+            .columns
+            .iter()
+            .map(|source| self.text(&source.alias, &source.column, source.data_type));
+        let mut columns = vec![
+            format!("{part} AS part"),
+            format!(
+                "row_number() OVER (ORDER BY {}) AS seq",
+                order.collect::<Vec<_>>().join(", ")
+            ),
+        ];
+        columns.extend(self.key_columns());
+        columns.extend(self.value_columns(cells.collect()));
+        format!(
+            "SELECT {} FROM {} AS r JOIN {} AS c ON {}{}",
+            columns.join(", "),
+            self.table(&self.entity.root),
+            self.table(child.table),
+            self.pairs("c", "r", child.on),
+            self.joins(child.parents)
+        )
+    }
+
+    /// The order of child rows: texts by their bytes, everything else by its own order.
+    fn child_order(self, column: &PlanColumn) -> String {
+        let name = format!("c.{}", self.quoted(&column.name));
+        match self.dialect {
+            Dialect::Sqlite => self.by_bytes(&name),
+            Dialect::Postgres | Dialect::Mysql if column.data_type == DataType::Text => {
+                self.by_bytes(&self.cast(&name))
+            }
+            Dialect::Postgres | Dialect::Mysql => name,
+        }
+    }
+
+    fn key_columns(self) -> Vec<String> {
+        let keys = self.entity.key.iter().enumerate();
+        keys.map(|(index, column)| {
+            let text = self.text("r", &column.name, column.data_type);
+            format!("{text} AS k{index}")
         })
         .collect()
-}
+    }
 
-fn as_text(source: &FieldSource) -> String {
-    format!(
-        "CAST({}.{} AS TEXT)",
-        quoted(&source.alias),
-        quoted(&source.column)
-    )
-}
+    fn value_columns(self, cells: Vec<String>) -> Vec<String> {
+        let nothing = std::iter::repeat_with(|| self.cast("NULL"));
+        let cells = cells.into_iter().chain(nothing).take(values(self.entity));
+        cells
+            .enumerate()
+            .map(|(index, cell)| format!("{cell} AS v{index}"))
+            .collect()
+    }
 
-/// SQLite's versions round the 15th digit of a REAL differently, so the number itself is read: see `canonical::real`.
-fn text_or_real(source: &FieldSource) -> String {
-    let (alias, column) = (quoted(&source.alias), quoted(&source.column));
-    format!(
-        "CASE typeof({alias}.{column}) WHEN 'real' THEN {alias}.{column} ELSE {} END",
-        as_text(source)
-    )
-}
+    fn joins(self, parents: &[ParentJoin]) -> String {
+        let join = |parent: &ParentJoin| {
+            format!(
+                " LEFT JOIN {} AS {} ON {}",
+                self.table(&parent.table),
+                self.quoted(&parent.alias),
+                self.pairs(&parent.left, &parent.alias, &parent.on)
+            )
+        };
+        parents.iter().map(join).collect()
+    }
 
-fn joins(parents: &[ParentJoin]) -> String {
-    let join = |parent: &ParentJoin| {
-        format!(
-            "LEFT JOIN {} AS {} ON {}",
-            table_sql(&parent.table),
-            quoted(&parent.alias),
-            pairs(&parent.left, &parent.alias, &parent.on)
-        )
-    };
-    let joins: Vec<String> = std::iter::once(String::new())
-        .chain(parents.iter().map(join))
-        .collect();
-    joins.join(" ")
-}
-
-fn pairs(from: &str, to: &str, on: &[ColumnPair]) -> String {
-    let (from, to) = (quoted(from), quoted(to));
-    let equal = on
-        .iter()
-        .map(|pair| format!("{from}.{} = {to}.{}", quoted(&pair.from), quoted(&pair.to)));
-    equal.collect::<Vec<_>>().join(" AND ")
+    fn pairs(self, from: &str, to: &str, on: &[ColumnPair]) -> String {
+        let (from, to) = (self.quoted(from), self.quoted(to));
+        let equal = on.iter().map(|pair| {
+            format!(
+                "{from}.{} = {to}.{}",
+                self.quoted(&pair.from),
+                self.quoted(&pair.to)
+            )
+        });
+        equal.collect::<Vec<_>>().join(" AND ")
+    }
 }
 
 /// A children section, borrowed.
@@ -202,41 +298,6 @@ impl<'a> Child<'a> {
                 order_by,
             }),
         }
-    }
-
-    fn arm(&self, dialect: Dialect, entity: &EntityPlan, part: usize) -> String {
-        let order: Vec<String> = self
-            .order_by
-            .iter()
-            .map(|column| child_order(dialect, column))
-            .collect();
-        let sources: Vec<&FieldSource> = self.columns.iter().collect();
-        let mut columns = vec![
-            format!("{part} AS part"),
-            format!("row_number() OVER (ORDER BY {}) AS seq", order.join(", ")),
-        ];
-        columns.extend(key_columns(entity));
-        columns.extend(value_columns(&sources, values(entity), as_text));
-        format!(
-            "SELECT {} FROM {} AS r JOIN {} AS c ON {}{}",
-            columns.join(", "),
-            table_sql(&entity.root),
-            table_sql(self.table),
-            pairs("c", "r", self.on),
-            joins(self.parents)
-        )
-    }
-}
-
-/// The order of child rows: texts by their bytes, everything else by its own order.
-fn child_order(dialect: Dialect, column: &PlanColumn) -> String {
-    let name = quoted(&column.name);
-    match dialect {
-        Dialect::Sqlite => format!("c.{name} COLLATE BINARY"),
-        Dialect::Postgres if column.data_type == DataType::Text => {
-            format!("CAST(c.{name} AS TEXT) COLLATE \"C\"")
-        }
-        Dialect::Postgres => format!("c.{name}"),
     }
 }
 

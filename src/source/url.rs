@@ -7,25 +7,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use secrecy::SecretString;
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::postgres::PgConnectOptions;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::Dialect;
-use crate::settings::variable;
 
-const SUPPORTED: &str = "supported are postgres://USER:PASSWORD@HOST:PORT/DATABASE and sqlite:PATH";
-const ENCODE: &str = "write `@`, `:`, `/`, `?`, `#` and `%` in a user, password or database name \
-                      as %40, %3A, %2F, %3F, %23 and %25";
-const PARAMETERS: [&str; 3] = ["sslmode", "application_name", "connect_timeout"];
-const SSL_MODES: [(&str, PgSslMode); 6] = [
-    ("disable", PgSslMode::Disable),
-    ("allow", PgSslMode::Allow),
-    ("prefer", PgSslMode::Prefer),
-    ("require", PgSslMode::Require),
-    ("verify-ca", PgSslMode::VerifyCa),
-    ("verify-full", PgSslMode::VerifyFull),
-];
+mod server;
+
+use server::{CONNECT_TIMEOUT, MYSQL, Mysql, POSTGRES, Postgres, Server};
+
+const SUPPORTED: &str = "supported are postgres://USER:PASSWORD@HOST:PORT/DATABASE, \
+                         mysql://USER:PASSWORD@HOST:PORT/DATABASE (MariaDB too) and sqlite:PATH";
 
 /// A checked connection URL. Neither `Debug` nor `Display` shows its password.
 #[derive(Clone)]
@@ -33,21 +27,9 @@ pub struct ConnectionUrl(Parts);
 
 #[derive(Clone)]
 enum Parts {
-    Postgres(PostgresParts),
+    Postgres(Postgres),
+    Mysql(Mysql),
     Sqlite(PathBuf),
-}
-
-#[derive(Clone)]
-struct PostgresParts {
-    user: String,
-    password: Option<SecretString>,
-    host: String,
-    port: u16,
-    database: String,
-    ssl_mode: &'static str,
-    application_name: Option<String>,
-    connect_timeout: Duration,
-    without_password: String,
 }
 
 impl ConnectionUrl {
@@ -62,10 +44,10 @@ impl ConnectionUrl {
         };
         match scheme.to_ascii_lowercase().as_str() {
             "sqlite" => sqlite(rest).map(|path| Self(Parts::Sqlite(path))),
-            "postgres" | "postgresql" => postgres(text).map(|parts| Self(Parts::Postgres(parts))),
-            "mysql" | "mariadb" => {
-                Err(invalid("MySQL and MariaDB are not supported as a source yet").hint(SUPPORTED))
+            "postgres" | "postgresql" => {
+                Postgres::parse(text).map(|parts| Self(Parts::Postgres(parts)))
             }
+            "mysql" | "mariadb" => Mysql::parse(text).map(|parts| Self(Parts::Mysql(parts))),
             other if is_word(other) => Err(invalid(format!(
                 "the scheme `{other}:` of the connection URL is not supported"
             ))
@@ -79,7 +61,17 @@ impl ConnectionUrl {
     pub const fn dialect(&self) -> Dialect {
         match &self.0 {
             Parts::Postgres(_) => Dialect::Postgres,
+            Parts::Mysql(_) => Dialect::Mysql,
             Parts::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// What the URL of a server says; nothing for a file.
+    const fn parts(&self) -> Option<&Server> {
+        match &self.0 {
+            Parts::Postgres(parts) => Some(&parts.server),
+            Parts::Mysql(parts) => Some(&parts.server),
+            Parts::Sqlite(_) => None,
         }
     }
 
@@ -91,27 +83,28 @@ impl ConnectionUrl {
 
     /// Gives the password, if the URL has one.
     #[must_use]
-    pub const fn password(&self) -> Option<&SecretString> {
-        match &self.0 {
-            Parts::Postgres(parts) => parts.password.as_ref(),
-            Parts::Sqlite(_) => None,
-        }
+    pub fn password(&self) -> Option<&SecretString> {
+        self.parts()?.password.as_ref()
     }
 
     /// Gives an equal URL without its password.
     #[must_use]
     pub fn without_password(&self) -> String {
         match &self.0 {
-            Parts::Postgres(parts) => parts.without_password.clone(),
+            Parts::Postgres(Postgres { server, .. }) | Parts::Mysql(Mysql { server, .. }) => {
+                server.without_password.clone()
+            }
             Parts::Sqlite(path) => format!("sqlite:{}", path.display()),
         }
     }
 
-    /// Gives the database's name (PostgreSQL) or the file's name (SQLite).
+    /// Gives the database's name (PostgreSQL, MySQL) or the file's name (SQLite).
     #[must_use]
     pub fn database(&self) -> String {
         match &self.0 {
-            Parts::Postgres(parts) => parts.database.clone(),
+            Parts::Postgres(Postgres { server, .. }) | Parts::Mysql(Mysql { server, .. }) => {
+                server.database.clone()
+            }
             Parts::Sqlite(path) => path.file_name().map_or_else(
                 || path.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),
@@ -119,22 +112,18 @@ impl ConnectionUrl {
         }
     }
 
-    /// Gives `host:port` (PostgreSQL) for messages; nothing for a file.
+    /// Gives `host:port` of a server for messages; nothing for a file.
     #[must_use]
     pub fn server(&self) -> Option<String> {
-        match &self.0 {
-            Parts::Postgres(parts) => Some(format!("{}:{}", parts.host, parts.port)),
-            Parts::Sqlite(_) => None,
-        }
+        let server = self.parts()?;
+        Some(format!("{}:{}", server.host, server.port))
     }
 
     /// Gives the longest time that connecting may take.
     #[must_use]
-    pub const fn connect_timeout(&self) -> Duration {
-        match &self.0 {
-            Parts::Postgres(parts) => parts.connect_timeout,
-            Parts::Sqlite(_) => Duration::from_secs(10),
-        }
+    pub fn connect_timeout(&self) -> Duration {
+        self.parts()
+            .map_or(CONNECT_TIMEOUT, |server| server.connect_timeout)
     }
 
     /// Gives sqlx's options with every field from this URL: no `PG*` variable and no password file has a say in them.
@@ -143,35 +132,25 @@ impl ConnectionUrl {
     /// # Errors
     /// It is not a PostgreSQL URL, or a variable is set that sqlx would obey whatever the URL says.
     pub fn pg_options(&self) -> Result<PgConnectOptions> {
-        let parts = match &self.0 {
-            Parts::Postgres(parts) => parts,
-            Parts::Sqlite(path) => {
-                return Err(invalid(format!(
-                    "PostgreSQL is needed here, and `sqlite:{}` is a SQLite file",
-                    path.display()
-                ))
-                .hint("give postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
+        match &self.0 {
+            Parts::Postgres(parts) => parts.options(),
+            Parts::Mysql(_) | Parts::Sqlite(_) => {
+                Err(self.of_another_sort("PostgreSQL", POSTGRES.example))
             }
-        };
-        let mode = SSL_MODES
-            .iter()
-            .find(|(name, _)| *name == parts.ssl_mode)
-            .map_or(PgSslMode::Prefer, |(_, mode)| *mode);
-        refuse_variables(mode, variable)?;
-        Ok(PgConnectOptions::new_without_pgpass()
-            .host(&parts.host)
-            .port(parts.port)
-            .username(&parts.user)
-            .password(
-                parts
-                    .password
-                    .as_ref()
-                    .map_or("", ExposeSecret::expose_secret),
-            )
-            .database(&parts.database)
-            .ssl_mode(mode)
-            .application_name(parts.application_name.as_deref().unwrap_or("relvec"))
-            .extra_float_digits(1))
+        }
+    }
+
+    /// Gives sqlx's options with every field from this URL, for a session that is not changed behind relvec's back.
+    ///
+    /// # Errors
+    /// It is not a URL of MySQL or MariaDB.
+    pub fn mysql_options(&self) -> Result<MySqlConnectOptions> {
+        match &self.0 {
+            Parts::Mysql(parts) => Ok(parts.options()),
+            Parts::Postgres(_) | Parts::Sqlite(_) => {
+                Err(self.of_another_sort("MySQL", MYSQL.example))
+            }
+        }
     }
 
     /// Gives the path of the SQLite file; it need not exist.
@@ -181,12 +160,20 @@ impl ConnectionUrl {
     pub fn sqlite_path(&self) -> Result<&Path> {
         match &self.0 {
             Parts::Sqlite(path) => Ok(path),
-            Parts::Postgres(parts) => Err(invalid(format!(
-                "a SQLite file is needed here, and `{}` is a PostgreSQL database",
-                parts.without_password
-            ))
-            .hint("give sqlite:PATH")),
+            Parts::Postgres(_) | Parts::Mysql(_) => {
+                Err(self.of_another_sort("SQLite", "sqlite:PATH"))
+            }
         }
+    }
+
+    fn of_another_sort(&self, wanted: &str, example: &str) -> Error {
+        let found = match &self.0 {
+            Parts::Postgres(_) => "a PostgreSQL database",
+            Parts::Mysql(_) => "a MySQL database",
+            Parts::Sqlite(_) => "a SQLite file",
+        };
+        invalid(format!("{wanted} is needed here, and `{self}` is {found}"))
+            .hint(format!("give {example}"))
     }
 }
 
@@ -206,28 +193,6 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Invalid, message)
 }
 
-/// Refuses the variables that sqlx reads where no option can take their effect back.
-fn refuse_variables(mode: PgSslMode, variable: fn(&str) -> Option<String>) -> Result<()> {
-    let certificates = ["PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY"];
-    let obeyed = match mode {
-        PgSslMode::Disable => &[][..],
-        PgSslMode::Allow
-        | PgSslMode::Prefer
-        | PgSslMode::Require
-        | PgSslMode::VerifyCa
-        | PgSslMode::VerifyFull => &certificates[..],
-    };
-    let mut refused = std::iter::once(&"PGOPTIONS").chain(obeyed);
-    match refused.find(|name| variable(name).is_some()) {
-        None => Ok(()),
-        Some(name) => Err(Error::new(
-            ErrorKind::Configuration,
-            format!("{name} is set in the environment and would change the connection that the URL describes"),
-        )
-        .hint(format!("unset {name} and run again"))),
-    }
-}
-
 fn is_word(text: &str) -> bool {
     (1..=40).contains(&text.len())
         && text
@@ -242,7 +207,7 @@ fn sqlite(rest: &str) -> Result<PathBuf> {
     };
     if let Some(query) = query {
         let name = query.split(['=', '&']).next().unwrap_or_default();
-        return Err(refused_parameter(name, "SQLite").hint(
+        return Err(server::refused_parameter(name, "SQLite").hint(
             "relvec opens SQLite files read-only and takes no parameters; write `?` in a path as %3F",
         ));
     }
@@ -257,117 +222,6 @@ fn sqlite(rest: &str) -> Result<PathBuf> {
         .hint("give the path of a file: sqlite:PATH"));
     }
     Ok(PathBuf::from(path))
-}
-
-fn postgres(text: &str) -> Result<PostgresParts> {
-    let url = url::Url::parse(text).map_err(|error| {
-        invalid(format!("the PostgreSQL URL is malformed: {error}")).hint(ENCODE)
-    })?;
-    let user = decode(url.username(), "user")?;
-    if user.is_empty() {
-        return Err(invalid("the PostgreSQL URL names no user")
-            .hint("give postgres://USER:PASSWORD@HOST:PORT/DATABASE")
-            .hint(ENCODE));
-    }
-    if url.fragment().is_some() {
-        return Err(invalid("the PostgreSQL URL has a `#` part").hint(ENCODE));
-    }
-    let host = url.host_str().unwrap_or_default();
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    if host.is_empty() || !host.chars().all(plain) {
-        return Err(invalid(
-            "the PostgreSQL URL does not name one host: a name or an address, no socket folder, no list",
-        )
-        .hint("give postgres://USER:PASSWORD@HOST:PORT/DATABASE")
-        .hint(ENCODE));
-    }
-    let raw_database = url.path().strip_prefix('/').unwrap_or_default();
-    if raw_database.is_empty() || raw_database.contains(['/', '@']) {
-        return Err(invalid("the PostgreSQL URL does not name one database")
-            .hint("give postgres://USER:PASSWORD@HOST:PORT/DATABASE")
-            .hint(ENCODE));
-    }
-    let mut parts = PostgresParts {
-        user,
-        password: url
-            .password()
-            .map(|password| decode(password, "password"))
-            .transpose()?
-            .map(SecretString::from),
-        host: host.to_owned(),
-        port: url.port().unwrap_or(5432),
-        database: decode(raw_database, "database name")?,
-        ssl_mode: "prefer",
-        application_name: None,
-        connect_timeout: Duration::from_secs(10),
-        without_password: String::new(),
-    };
-    for (name, value) in url.query_pairs() {
-        parts.set(&name, &value)?;
-    }
-    let mut shown = url;
-    // A URL that has a host accepts this; one without was refused above.
-    let _ = shown.set_password(None);
-    parts.without_password = shown.to_string();
-    Ok(parts)
-}
-
-impl PostgresParts {
-    fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        match name {
-            "sslmode" => {
-                let modes = SSL_MODES.map(|(name, _)| name);
-                self.ssl_mode = modes
-                    .into_iter()
-                    .find(|mode| *mode == value)
-                    .ok_or_else(|| {
-                        invalid("the parameter `sslmode` has a value that PostgreSQL does not know")
-                            .hint(format!("one of {}", modes.join(", ")))
-                    })?;
-            }
-            "application_name" if !value.contains(char::is_control) => {
-                self.application_name = Some(value.chars().take(63).collect());
-            }
-            "application_name" => {
-                return Err(invalid(
-                    "the parameter `application_name` has control characters",
-                ));
-            }
-            "connect_timeout" => {
-                let seconds = value
-                    .parse::<u64>()
-                    .ok()
-                    .filter(|seconds| (1..=300).contains(seconds))
-                    .ok_or_else(|| {
-                        invalid("the parameter `connect_timeout` is not 1 to 300 seconds")
-                    })?;
-                self.connect_timeout = Duration::from_secs(seconds);
-            }
-            _ => return Err(refused_parameter(name, "PostgreSQL")),
-        }
-        Ok(())
-    }
-}
-
-fn refused_parameter(name: &str, database: &str) -> Error {
-    // What is no plain word may be the end of a password with a `?` in it.
-    let message = if is_word(name) {
-        format!("the parameter `{name}` is not allowed in a {database} URL")
-    } else {
-        format!("a parameter of the {database} URL is not allowed")
-    };
-    let error = invalid(message);
-    if database == "PostgreSQL" {
-        error
-            .hint(format!("allowed are {}", PARAMETERS.join(", ")))
-            .hint(ENCODE)
-    } else {
-        error
-    }
 }
 
 /// Undoes percent-encoding; a `%` without two digits stands for itself.
@@ -395,6 +249,9 @@ fn decode(text: &str, part: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+    use sqlx::postgres::PgSslMode;
+
     use super::*;
 
     fn error_of(text: &str) -> String {
@@ -429,6 +286,38 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_parts_of_a_mysql_url() {
+        for scheme in ["mysql", "mariadb"] {
+            let url = ConnectionUrl::parse(&format!(
+                "{scheme}://al%40ice:s%3Acret%2F@db.example/my%20shop?ssl-mode=VERIFY_CA&connect_timeout=3"
+            ))
+            .expect("valid");
+            assert_eq!(url.dialect(), Dialect::Mysql);
+            assert_eq!(
+                url.password().map(ExposeSecret::expose_secret),
+                Some("s:cret/")
+            );
+            assert_eq!(
+                url.to_string(),
+                format!(
+                    "{scheme}://al%40ice@db.example/my%20shop?ssl-mode=VERIFY_CA&connect_timeout=3"
+                )
+            );
+            assert!(!format!("{url:?}").contains("cret"));
+            assert_eq!(url.server().as_deref(), Some("db.example:3306"));
+            assert_eq!(url.database(), "my shop");
+            assert_eq!(url.connect_timeout(), Duration::from_secs(3));
+            let options = url.mysql_options().expect("MySQL");
+            assert_eq!(
+                (options.get_host(), options.get_port()),
+                ("db.example", 3306)
+            );
+            assert!(options.get_socket().is_none());
+            assert!(url.pg_options().is_err() && url.sqlite_path().is_err());
+        }
+    }
+
+    #[test]
     fn refuses_parameters_by_name() {
         for name in ["host", "sslkey", "options", "passfile", "service"] {
             let message = error_of(&format!("postgres://u@h/d?{name}=/etc/x"));
@@ -436,6 +325,20 @@ mod tests {
             assert!(!message.contains("/etc/x"), "{message}");
         }
         assert!(error_of("sqlite:a.db?mode=rwc").contains("`mode`"));
+        for name in [
+            "socket",
+            "ssl-ca",
+            "ssl-key",
+            "charset",
+            "statement-cache-capacity",
+        ] {
+            let message = error_of(&format!("mysql://u@h/d?{name}=/etc/x"));
+            assert!(
+                message.contains(&format!("`{name}`")) && message.contains("ssl-mode"),
+                "{message}"
+            );
+            assert!(!message.contains("/etc/x"), "{message}");
+        }
     }
 
     #[test]
@@ -448,6 +351,9 @@ mod tests {
             "postgres://u:hunter2@/d",
             "postgres://u:hunter2@h/d?sslmode=hunter2",
             "postgres://u:hunter2@h:99999/d",
+            "mysql://u:12/hunter2@h/d",
+            "mariadb://u:12?hunter2@h/d",
+            "mysql://u:hunter2@h/d?ssl-mode=hunter2",
             "u:hunter2@h",
         ] {
             assert!(!error_of(text).contains("hunter2"), "{text}");
@@ -464,7 +370,9 @@ mod tests {
             "postgres://u@h",
             "postgres://u@h/",
             "postgres://u@h/a%00b",
-            "mysql://u@h/d",
+            "mysql://u@%2Frun%2Fmysqld.sock/d",
+            "mysql://u@h/",
+            "mariadb://h/d",
             "sqlite:",
             "sqlite::memory:",
             "sqlite:a%00b",
@@ -475,7 +383,7 @@ mod tests {
                 ErrorKind::Invalid
             );
         }
-        assert!(error_of("mysql://u:hunter2@h/d").contains("sqlite:PATH"));
+        assert!(error_of("oracle://u:hunter2@h/d").contains("sqlite:PATH"));
     }
 
     #[test]
@@ -491,23 +399,5 @@ mod tests {
             assert_eq!(url.dialect(), Dialect::Sqlite);
             assert!(url.pg_options().is_err());
         }
-    }
-
-    #[test]
-    fn variables_that_the_driver_would_obey_are_refused() {
-        let options = |name: &str| (name == "PGOPTIONS").then(|| "-c x=y".to_owned());
-        let certificate = |name: &str| (name == "PGSSLROOTCERT").then(|| "/x".to_owned());
-        let nothing = |_: &str| None;
-        let refused = |mode, variable: fn(&str) -> Option<String>| {
-            refuse_variables(mode, variable)
-                .err()
-                .map(|error| error.to_string())
-        };
-        assert_eq!(refused(PgSslMode::Prefer, nothing), None);
-        assert_eq!(refused(PgSslMode::Disable, certificate), None);
-        let message = refused(PgSslMode::Disable, options).unwrap();
-        assert!(message.contains("PGOPTIONS"), "{message}");
-        let message = refused(PgSslMode::VerifyFull, certificate).unwrap();
-        assert!(message.contains("PGSSLROOTCERT"), "{message}");
     }
 }

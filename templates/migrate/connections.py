@@ -34,7 +34,7 @@ def connect(url: str, what: str, autocommit: bool) -> psycopg.Connection[Any]:
 
 
 def quoted(name: str) -> str:
-    """Quotes an identifier; the same in SQLite and PostgreSQL."""
+    """Quotes an identifier; the same in every database here, as MySQL is told to take it."""
     return '"' + name.replace('"', '""') + '"'
 
 

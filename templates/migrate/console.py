@@ -74,4 +74,5 @@ def database_message(error: Exception) -> str:
     """Gives what a database says, without details that could hold values of rows."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return error.diag.message_primary
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    # MySQL's errors have a number first.
+    return " ".join(str(error.args[-1] if error.args else error).split())[:300] or type(error).__name__

@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
         " 4 counts disagree.",
     )
     parser.add_argument(
-        "--source", default=os.environ.get("SOURCE_URL"), metavar="URL", help="sqlite:FILE or postgres://…"
+        "--source", default=os.environ.get("SOURCE_URL"), metavar="URL", help="sqlite:FILE, postgres://… or mysql://…"
     )
     parser.add_argument("--target", default=os.environ.get("TARGET_URL"), metavar="URL", help="postgres://…")
     parser.add_argument("--dry-run", action="store_true", help="count and estimate; write nothing, ask no API")

@@ -3,11 +3,6 @@
 # ---- Queries --------------------------------------------------------------------------------------------------------
 
 
-def as_text(alias: str, column: str) -> str:
-    """Lets the database turn a value into text, so that every reader sees the same text."""
-    return f"CAST({alias}.{quoted(column)} AS TEXT)"
-
-
 def own_order(alias: str, column: dict[str, Any]) -> str:
     """Gives the term of the column's own order."""
     return f"{alias}.{quoted(column['name'])}"
@@ -46,18 +41,18 @@ def queries_of(source: Source, entity: dict[str, Any]) -> Queries:
     ]
     fields = [section["source"] for section in entity["sections"] if section["section"] == "field"]
     fields += [item["source"] for item in entity["metadata"]]
-    values = key_values(key) + [field_value(field["alias"], field["column"]) for field in fields]
+    values = key_values(key) + [field_value(field) for field in fields]
     bounds = [bound(number) for number in range(2 * len(key))]
-    terms, low, high = ", ".join(order), ", ".join(bounds[: len(key)]), ", ".join(bounds[len(key) :])
+    low, high = bounds[: len(key)], bounds[len(key) :]
     root = f"{table_name(entity['root'])} AS r"
     nulls = " OR ".join(f"{own_order('r', column)} IS NULL" for column in key)
     pages = f"SELECT {', '.join(values)} FROM {root}{joined(entity['parents'])}"  # nosec B608: quoted
-    limit = f"ORDER BY {terms} LIMIT {PAGE}"
-    page = f"WHERE ({terms}) >= ({low}) AND ({terms}) <= ({high})"
+    limit = f"ORDER BY {', '.join(order)} LIMIT {PAGE}"
+    page = f"WHERE {compared(order, '>=', low)} AND {compared(order, '<=', high)}"
     return Queries(
         count=f"SELECT count(*), count(CASE WHEN {nulls} THEN 1 END) FROM {root}",  # nosec B608: quoted
         first=f"{pages} {limit}",
-        after=f"{pages} WHERE ({terms}) > ({low}) {limit}",
+        after=f"{pages} WHERE {compared(order, '>', low)} {limit}",
         children=[
             children_query(entity, section, root, order, page)
             for section in entity["sections"]
@@ -67,14 +62,14 @@ def queries_of(source: Source, entity: dict[str, Any]) -> Queries:
 
 
 def children_query(entity: dict[str, Any], section: dict[str, Any], root: str, order: list[str], page: str) -> str:
-    """Gives one row a root row that has children, in the order of the root rows: its key, its child rows as JSON."""
-    values = [as_text(column["alias"], column["column"]) for column in section["columns"]]
+    """Gives the children of root rows, in the order of the root rows and then in their own."""
+    values = [as_text(column["alias"], column["column"], column["data_type"]) for column in section["columns"]]
     sequence = ", ".join(by_bytes("c", column) for column in section["order_by"])
     rows = (
         f"FROM {root} JOIN {table_name(section['table'])} AS c ON {equal('c', 'r', section['on'])}"
         f"{joined(section['parents'])} {page}"
     )
-    return children_as_json(entity["key"], order, values, sequence, rows)
+    return children_of(entity["key"], order, values, sequence, rows)
 
 
 def check_queries(source: Source) -> dict[str, int]:

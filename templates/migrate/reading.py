@@ -34,9 +34,9 @@ class ChildRows:
         """Gives the children of the root row with this key."""
         if self.head is None or self.head[:-1] != key:
             return []
-        taken: Cells = json.loads(self.head[-1])
+        taken: Cells = self.head[-1]
         self.head = next(self.rows, None)
-        return in_sequence(taken)
+        return taken
 
 
 def documents(source: Source, entity: dict[str, Any]) -> Iterator[list[Document]]:
@@ -44,7 +44,7 @@ def documents(source: Source, entity: dict[str, Any]) -> Iterator[list[Document]
     width, queries = len(entity["key"]), queries_of(source, entity)
     for rows in root_pages(source, queries, width):
         bounds = rows[0][:width] + rows[-1][:width]
-        children = [ChildRows(source.rows(query, bounds)) for query in queries.children]
+        children = [ChildRows(source.children(query, bounds, width)) for query in queries.children]
         page, size = [], 0
         for row in rows:
             document = document_of(entity, row[width:], [child.take(row[width : 2 * width]) for child in children])

@@ -8,7 +8,7 @@ Cells = list[list[Any]]  # child rows
 
 def open_source(url: str) -> Source:
     """Opens the source that the plan was made for."""
-    scheme, wanted = url.split(":", 1)[0].replace("postgresql", "postgres"), PLAN["dialect"]
-    if scheme != wanted:
+    scheme, wanted = url.split(":", 1)[0], PLAN["dialect"]
+    if {"postgresql": "postgres", "mariadb": "mysql"}.get(scheme, scheme) != wanted:
         raise Failure(f"the plan was made for {wanted}; the source URL has to begin with {wanted}:")
     return Source(url)

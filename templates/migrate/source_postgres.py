@@ -34,6 +34,10 @@ class PostgresSource:
             cursor.execute(sql.encode(), values or None)
             yield from cursor
 
+    def children(self, sql: str, values: Sequence[Any], _width: int) -> Iterator[Row]:
+        """Streams the key of each root row that has children, and these."""
+        return ((*row[:-1], json.loads(row[-1])) for row in self.rows(sql, values))
+
     def value(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """Gives the first value of a query."""
         row = self.connection.execute(sql.encode(), values or None).fetchone()
@@ -61,9 +65,14 @@ Source = PostgresSource
 DATABASE_ERRORS = (psycopg.Error,)
 
 
-def field_value(alias: str, column: str) -> str:
+def as_text(alias: str, column: str, _data_type: str) -> str:
+    """Lets the database turn a value into text, so that every reader sees the same text."""
+    return f"CAST({alias}.{quoted(column)} AS TEXT)"
+
+
+def field_value(field: dict[str, Any]) -> str:
     """Gives a value as text."""
-    return as_text(alias, column)
+    return as_text(field["alias"], field["column"], field["data_type"])
 
 
 def key_values(key: list[dict[str, Any]]) -> list[str]:
@@ -71,13 +80,14 @@ def key_values(key: list[dict[str, Any]]) -> list[str]:
 
     Here both are texts: bound without a type, a text gets the column's own and is the same value again.
     """
-    return [as_text("r", column["name"]) for column in key] * 2
+    return [as_text("r", column["name"], column["data_type"]) for column in key] * 2
 
 
 def by_bytes(alias: str, column: dict[str, Any]) -> str:
     """Gives the term of a total order: texts by their bytes, everything else by its own order."""
     is_text = column["data_type"] == "text"
-    return f'{as_text(alias, column["name"])} COLLATE "C"' if is_text else own_order(alias, column)
+    text = as_text(alias, column["name"], column["data_type"])
+    return f'{text} COLLATE "C"' if is_text else own_order(alias, column)
 
 
 def bound(number: int) -> str:
@@ -85,14 +95,14 @@ def bound(number: int) -> str:
     return f"${number + 1}"
 
 
-def children_as_json(key: list[dict[str, Any]], order: list[str], values: list[str], sequence: str, rows: str) -> str:
-    """Gives one row a root row: its key, its child rows as JSON."""
-    keys = ", ".join(as_text("r", column["name"]) for column in key)
+def compared(terms: list[str], sign: str, bounds: list[str]) -> str:
+    """Gives the condition that rows stand before or behind a key."""
+    return f"({', '.join(terms)}) {sign} ({', '.join(bounds)})"
+
+
+def children_of(key: list[dict[str, Any]], order: list[str], values: list[str], sequence: str, rows: str) -> str:
+    """Gives a row a root row that has children: its key, these as JSON."""
+    keys = ", ".join(as_text("r", column["name"], column["data_type"]) for column in key)
     groups = ", ".join(own_order("r", column) for column in key)
     found = f"CAST(json_agg(json_build_array({', '.join(values)}) ORDER BY {sequence}) AS TEXT)"
     return f"SELECT {keys}, {found} {rows} GROUP BY {groups} ORDER BY {', '.join(order)}"  # nosec B608: quoted
-
-
-def in_sequence(cells: Cells) -> Cells:
-    """Puts child rows into their order, which is how the server gave them."""
-    return cells

@@ -28,6 +28,11 @@ class SqliteSource:
         with contextlib.closing(self.connection.execute(sql, self._bindable(values))) as cursor:
             yield from cursor
 
+    def children(self, sql: str, values: Sequence[Any], _width: int) -> Iterator[Row]:
+        """Streams the key of each root row that has children, and these, in the order of the number that each has."""
+        for row in self.rows(sql, values):
+            yield *row[:-1], [child[1:] for child in sorted(json.loads(row[-1]))]
+
     def value(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """Gives the first value of a query."""
         row = self.connection.execute(sql, self._bindable(values)).fetchone()
@@ -58,10 +63,16 @@ Source = SqliteSource
 DATABASE_ERRORS = (psycopg.Error, sqlite3.Error)
 
 
-def field_value(alias: str, column: str) -> str:
+def as_text(alias: str, column: str, _data_type: str) -> str:
+    """Lets the database turn a value into text, so that every reader sees the same text."""
+    return f"CAST({alias}.{quoted(column)} AS TEXT)"
+
+
+def field_value(field: dict[str, Any]) -> str:
     """Gives a value as text, but leaves a REAL as it is: SQLite's versions round the last digits differently."""
-    name = f"{alias}.{quoted(column)}"
-    return f"CASE typeof({name}) WHEN 'real' THEN {name} ELSE {as_text(alias, column)} END"
+    name = f"{field['alias']}.{quoted(field['column'])}"
+    text = as_text(field["alias"], field["column"], field["data_type"])
+    return f"CASE typeof({name}) WHEN 'real' THEN {name} ELSE {text} END"
 
 
 def key_values(key: list[dict[str, Any]]) -> list[str]:
@@ -69,7 +80,8 @@ def key_values(key: list[dict[str, Any]]) -> list[str]:
 
     A key is taken back as it was read, because a column may hold several types, each with its own place in the order.
     """
-    return [own_order("r", column) for column in key] + [as_text("r", column["name"]) for column in key]
+    texts = [as_text("r", column["name"], column["data_type"]) for column in key]
+    return [own_order("r", column) for column in key] + texts
 
 
 def by_bytes(alias: str, column: dict[str, Any]) -> str:
@@ -83,14 +95,20 @@ def bound(number: int) -> str:
     return f"iif(?{one}, CAST(?{two} AS TEXT), ?{two})"
 
 
-def children_as_json(key: list[dict[str, Any]], order: list[str], values: list[str], sequence: str, rows: str) -> str:
-    """Gives one row a root row: its key, its child rows as JSON.
+def compared(terms: list[str], sign: str, bounds: list[str]) -> str:
+    """Gives the condition that rows stand before or behind a key."""
+    return f"({', '.join(terms)}) {sign} ({', '.join(bounds)})"
+
+
+def children_of(key: list[dict[str, Any]], order: list[str], values: list[str], sequence: str, rows: str) -> str:
+    """Gives a row a root row that has children: its key, these as JSON.
 
     json_group_array takes an order from SQLite 3.44 on only: each child row brings its number instead.
     """
     names = [f"v{number}" for number in range(len(values))]
     inner = [f"{term} AS o{number}" for number, term in enumerate(order)]
-    inner += [f"{as_text('r', column['name'])} AS k{number}" for number, column in enumerate(key)]
+    keys = [as_text("r", column["name"], column["data_type"]) for column in key]
+    inner += [f"{text} AS k{number}" for number, text in enumerate(keys)]
     inner += [f"{value} AS {name}" for value, name in zip(values, names, strict=True)]
     groups = ", ".join(f"o{number} COLLATE BINARY" for number in range(len(key)))
     outer = [f"k{number}" for number in range(len(key))]
@@ -99,8 +117,3 @@ def children_as_json(key: list[dict[str, Any]], order: list[str], values: list[s
         f" FROM (SELECT {', '.join(inner)}, row_number() OVER (ORDER BY {sequence}) AS n {rows})"
         f" GROUP BY {groups} ORDER BY {groups}"
     )
-
-
-def in_sequence(cells: Cells) -> Cells:
-    """Puts child rows into their order: the number that comes first in each."""
-    return [row[1:] for row in sorted(cells)]

@@ -6,13 +6,18 @@
 //!
 //! The heuristics may be developed against [`Half::Development`] only. [`Half::HeldOut`] is measured at the end.
 
+mod clinic;
 mod erp;
 mod forum;
 pub mod generate;
 mod german;
 mod helpdesk;
+mod hr;
+mod logistics;
+mod realestate;
 pub mod schema;
 mod shop;
+mod spanish;
 pub mod sql;
 pub mod truth;
 
@@ -57,4 +62,9 @@ pub static CORPORA: &[Corpus] = &[
     corpus!(erp, Development),
     corpus!(german, Development),
     corpus!(forum, Development),
+    corpus!(clinic, HeldOut),
+    corpus!(realestate, HeldOut),
+    corpus!(hr, HeldOut),
+    corpus!(spanish, HeldOut),
+    corpus!(logistics, HeldOut),
 ];

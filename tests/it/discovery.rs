@@ -21,6 +21,15 @@ use crate::corpora::sql::{self, Keys, Sql};
 use crate::corpora::truth::{self, Truth};
 use crate::corpora::{CORPORA, Corpus, Half};
 
+/// What the precision of inferred joins has to reach.
+const INFERRED_PRECISION: f64 = 0.98;
+/// What the recall of inferred joins has to reach.
+const INFERRED_RECALL: f64 = 0.30;
+/// What the F1 of embedding columns has to reach, with foreign keys and without.
+const COLUMNS_F1: f64 = 0.80;
+/// How many columns may be embedded that must not be.
+const FORBIDDEN: usize = 12;
+
 /// What was found and what is true, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Score {
@@ -336,6 +345,24 @@ pub fn assert_bar(scores: &Scores) {
         (scores.declared.wrong, scores.declared.missed),
         (0, 0),
         "joins with foreign keys"
+    );
+    let (precision, recall) = (scores.inferred.precision(), scores.inferred.recall());
+    assert!(
+        precision >= INFERRED_PRECISION,
+        "inferred joins: precision {precision}"
+    );
+    assert!(recall >= INFERRED_RECALL, "inferred joins: recall {recall}");
+    for columns in [scores.embedding, scores.embedding_stripped] {
+        assert!(
+            columns.f1() >= COLUMNS_F1,
+            "embedding columns: F1 {}",
+            columns.f1()
+        );
+    }
+    assert!(
+        scores.forbidden.len() <= FORBIDDEN,
+        "columns that must not be embedded: {:?}",
+        scores.forbidden
     );
 }
 

@@ -88,6 +88,7 @@ macro_rules! scripted {
             summary: "for tests",
             side_effects: false,
             for_people: false,
+            may_block: true,
             interface: Some(|| Interface {
                 reads: reads(&[$($required),*], &["job", $($optional),*]),
                 writes: Kind::new($writes),

@@ -151,7 +151,8 @@ fn sensitive(column: &ColumnProfile, name: &Name, holds: Holds) -> Option<&'stat
     if secret && contact && !readable && !reference {
         return Some("its name says that it reaches a person");
     }
-    if holds.people && name.has(words::EARNINGS) {
+    let earns = name.has(words::EARNINGS) || holds.people && name.has(words::INCOMES);
+    if earns && !name.has(words::RANGES) {
         return Some("its name says what a person earns");
     }
     if holds.accounts && column.data_type == DataType::Text && !name.has(words::PROSE) {
@@ -226,6 +227,7 @@ const fn can_identify(data_type: DataType) -> bool {
 fn role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> (Role, f64) {
     match column.data_type {
         DataType::Text => text_role(column, name, reasons),
+        DataType::Integer if name.has(words::ADDRESSES) => (Role::Other, 0.0),
         DataType::Enum => {
             reasons.push("it is one of a declared list of labels".to_owned());
             (Role::Category, 0.1)

@@ -9,7 +9,7 @@
 use super::roles::{Assessed, Holds, Role, assess};
 use super::words::{self, Name};
 use crate::handlers::normalize_schema::names::{same, singular, singular_words, words as split};
-use crate::model::metadata::{DataType, Dialect, TableKind, TableRef};
+use crate::model::metadata::{DataType, Dialect, TableRef};
 use crate::model::plan::PlanColumn;
 use crate::model::schema_context::{
     Cardinality, ColumnProfile, Join, SchemaContext, TableProfile, ValueClass,
@@ -69,6 +69,8 @@ enum Dependence {
     Pair,
     /// Its name says so: comments, notes.
     Detail,
+    /// Nothing but names, of one thing only, and nobody refers to it: photographs with captions.
+    Captions,
 }
 
 impl<'a> Table<'a> {
@@ -138,13 +140,14 @@ impl<'a> Table<'a> {
         technical.then_some(reason)
     }
 
-    /// Whether its rows have titles that are searched by themselves: several words, seldom the same.
+    /// Whether its rows have titles that are searched by themselves: several words, seldom the same. Without a sample, names decide.
     fn has_titles(&self) -> bool {
         self.columns.iter().any(|column| {
             column.role == Role::Label
                 && column.is_text()
-                && column.column.mean_words >= TITLE_WORDS
-                && column.column.distinct_ratio >= 0.3
+                && (column.column.samples == 0
+                    || column.column.mean_words >= TITLE_WORDS
+                        && column.column.distinct_ratio >= 0.3)
         })
     }
 
@@ -184,10 +187,10 @@ impl<'a> Table<'a> {
     }
 }
 
-/// A SQLite blob cast to text need not be text, and JSON has no order in PostgreSQL.
+/// A SQLite blob cast to text need not be text (elsewhere its digits are read), and JSON has no order in PostgreSQL.
 const fn usable_in_key(data_type: DataType, dialect: Dialect) -> bool {
     match data_type {
-        DataType::Bytes => matches!(dialect, Dialect::Postgres),
+        DataType::Bytes => matches!(dialect, Dialect::Postgres | Dialect::Mysql),
         DataType::Json => false,
         DataType::Text
         | DataType::Integer
@@ -269,6 +272,7 @@ impl<'a> Schema<'a> {
                     Dependence::Extension => "it has at most one row for each",
                     Dependence::Pair => "its rows link other tables",
                     Dependence::Detail => "its rows are parts",
+                    Dependence::Captions => "its rows name parts",
                 };
                 standings[index] = Standing::Part {
                     join,
@@ -304,10 +308,17 @@ impl<'a> Schema<'a> {
             reason: reason.to_owned(),
         };
         let joins = self.joins_from(&table.profile.table).count();
-        if table.profile.kind == TableKind::View {
+        if table.profile.kind.is_view() {
             return out("it is a view: its rows come from tables, and it has no key");
         }
-        if table.profile.row_count == 0 {
+        // A number that was estimated may be 0.
+        if table.profile.row_count == 0
+            && table
+                .profile
+                .columns
+                .iter()
+                .all(|column| column.samples == 0)
+        {
             return out("it has no rows");
         }
         if let Some(reason) = table.technical() {
@@ -368,7 +379,7 @@ impl<'a> Schema<'a> {
             };
             let owner = &self.tables[at];
             let silent = matches!(standings[at], Standing::LeftOut { .. })
-                && owner.profile.kind == TableKind::Table
+                && !owner.profile.kind.is_view()
                 && owner.technical().is_none()
                 && !owner.is_contact();
             if let (true, Some(key)) = (silent, owner.key(self.context.dialect)) {
@@ -427,9 +438,30 @@ impl<'a> Schema<'a> {
         if let Some(join) = joins.iter().find(extends) {
             return Some((join, Dependence::Extension));
         }
-        self.commented(table, &joins)
+        if let Some(join) = self.commented(table, &joins).filter(entity) {
+            return Some((join, Dependence::Detail));
+        }
+        self.captioned(table, &joins)
             .filter(entity)
-            .map(|join| (join, Dependence::Detail))
+            .map(|join| (join, Dependence::Captions))
+    }
+
+    /// The one thing that a table without sentences names parts of.
+    fn captioned(&self, table: &Table<'a>, joins: &[&'a Join]) -> Option<&'a Join> {
+        let referred = self
+            .context
+            .joins
+            .iter()
+            .any(|join| join.to == table.profile.table && join.from != table.profile.table);
+        if referred || table.has_prose() || !table.has_text() || table.is_contact() {
+            return None;
+        }
+        let mut things = joins.iter().filter(|join| {
+            self.table(&join.to)
+                .is_some_and(|to| !to.is_contact() && !self.is_lookup(to))
+        });
+        let thing = things.next()?;
+        things.next().is_none().then_some(*thing)
     }
 
     /// The owner of lines: the table whose key is a part of this table's key, beside a number that repeats.

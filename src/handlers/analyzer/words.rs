@@ -255,6 +255,22 @@ pub(super) const IDENTITY_PARTS: &[&str] = &[
     "kennzeichenkfz",
     "deviceid",
     "macaddress",
+    "licensenumber",
+    "licenseno",
+    "licencenumber",
+    "numerolicencia",
+    "emergencycontact",
+    "notfallkontakt",
+    "contactoemergencia",
+    "religion",
+    "konfession",
+    "ethnicity",
+    "etnia",
+    "sexualorientation",
+    "tradeunion",
+    "behinderungsgrad",
+    "discapacidad",
+    "disability",
 ];
 /// What reaches a person, unless the values are sentences or titles.
 pub(super) const CONTACTS: &[&str] = &[
@@ -293,12 +309,10 @@ pub(super) const CONTACT_PARTS: &[&str] = &[
     "rufnummer",
     "correoe",
 ];
-/// What a person earns.
+/// What a person earns; in a table of people also the second list.
 pub(super) const EARNINGS: &[&str] = &[
     "salary",
     "wage",
-    "compensation",
-    "bonus",
     "payroll",
     "gehalt",
     "lohn",
@@ -306,10 +320,21 @@ pub(super) const EARNINGS: &[&str] = &[
     "salario",
     "sueldo",
     "nomina",
+    "grundgehalt",
+];
+/// What a person has.
+pub(super) const INCOMES: &[&str] = &[
+    "compensation",
+    "bonus",
     "income",
     "einkommen",
-    "ingresos",
+    "ingreso",
     "pay",
+];
+/// Words of a range, which is offered to anybody.
+pub(super) const RANGES: &[&str] = &[
+    "min", "max", "from", "to", "range", "band", "grade", "von", "bis", "desde", "hasta", "minimo",
+    "maximo",
 ];
 /// Where somebody lives: not for the text.
 pub(super) const ADDRESSES: &[&str] = &[

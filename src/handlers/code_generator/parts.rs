@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    const DIALECTS: [Dialect; 2] = [Dialect::Sqlite, Dialect::Postgres];
+    const DIALECTS: [Dialect; 3] = [Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql];
     const PROVIDERS: [EmbeddingProvider; 4] = [
         EmbeddingProvider::Relvec,
         EmbeddingProvider::Openai,
@@ -100,6 +100,7 @@ mod tests {
                 let has = |code: &str| template.contains(code);
                 assert_eq!(has("sqlite3"), dialect == Dialect::Sqlite);
                 assert_eq!(has("class PostgresSource"), dialect == Dialect::Postgres);
+                assert_eq!(has("pymysql"), dialect == Dialect::Mysql);
                 assert_eq!(
                     has("batchEmbedContents"),
                     provider == EmbeddingProvider::Gemini

@@ -11,9 +11,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::names::same_words;
+use super::names::{same, same_words};
 
-use crate::model::metadata::{DataType, TableKind, TableMetadata, TableRef};
+use crate::model::metadata::{DataType, TableMetadata, TableRef};
 use crate::model::schema_context::{Cardinality, Join, JoinOrigin, Junction};
 
 mod composite;
@@ -34,6 +34,11 @@ const NAMELESS_VALUES: usize = 5;
 const NAMELESS_CHANCE: f64 = -6.0;
 /// Numbers that are written as codes need so many rows to tell where they end.
 const NAMELESS_ROWS: usize = 40;
+/// Numbers of this chance or a higher one are among the keys of many tables.
+const CHANCE: f64 = -2.0;
+/// If only a part of a name says which table is meant, they have to take up so much of its keys' range, in so many rows or more.
+const COVERED: f64 = 0.5;
+const FEW_ROWS: usize = 20;
 /// Values that take up so much of the keys' range end where the keys end.
 const FITS: f64 = 0.85;
 
@@ -55,7 +60,7 @@ pub(super) fn graph(tables: &[TableMetadata]) -> Vec<Join> {
     };
     let mut found = Vec::new();
     for (at, table) in tables.iter().enumerate() {
-        if table.kind == TableKind::Table {
+        if !table.kind.is_view() {
             let free =
                 |column: usize| !known.contains(&(&table.table, &table.columns[column].name));
             let columns = (0..table.columns.len()).filter(|column| free(*column));
@@ -214,8 +219,9 @@ impl<'a> Search<'a> {
     /// The tables that the name may mean and that hold the values.
     fn named(&self, table: usize, column: usize, name: &ColumnName) -> Vec<Candidate<'_, 'a>> {
         let mut candidates: BTreeMap<usize, Candidate<'_, 'a>> = BTreeMap::new();
-        for target in self.targets.possible(name) {
-            let pointer = name.points_to(target.readings, target.name);
+        let own = self.names.readings(table);
+        for target in self.targets.possible(name, own) {
+            let pointer = name.points_to(own, target.readings, target.name);
             let Some(pointer) =
                 pointer.filter(|pointer| self.may_mean(table, column, target, *pointer))
             else {
@@ -311,7 +317,9 @@ impl<'a> Search<'a> {
         let Some(found) = contained(from, keys).filter(|_| !keys.is_text) else {
             return;
         };
-        if found.orphans && !pointer.is_clear() {
+        let scattered =
+            found.log_chance > CHANCE && found.coverage < COVERED && from.filled >= FEW_ROWS;
+        if (found.orphans && !pointer.is_clear()) || (pointer.is_weak() && scattered) {
             return;
         }
         let confidence = pointer.weight() + found.weight + self.kinship(table, target);
@@ -331,15 +339,19 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Tables whose names begin with the same words belong together: `sales_order_lines` and `sales_orders`.
+    /// Tables that share words belong together: `sales_order_lines` and `sales_orders`, `articles` and `article_categories`.
     fn kinship(&self, table: usize, target: &Target<'_>) -> f64 {
         let own = &self.names.readings(table)[0];
         let other = &target.readings[0];
-        let kin = own.len() > 1
+        let first = own.len() > 1
             && other.len() > 1
             && own[0] == other[0]
             && !self.names.is_prefix(&own[0]);
-        if kin { 0.02 } else { 0.0 }
+        let about = other.len() > 1
+            && own
+                .last()
+                .is_some_and(|last| other.iter().any(|word| same(word, last)));
+        if first || about { 0.02 } else { 0.0 }
     }
 
     /// The table of people that is meant: whose keys end where the values end, and who fit the role; none where two are as good.
@@ -501,7 +513,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::model::metadata::ColumnMetadata;
+    use crate::model::metadata::{ColumnMetadata, Deferrability, ReferentialAction, TableKind};
 
     fn table(name: &str, columns: &[&str], rows: &[&[i64]]) -> TableMetadata {
         TableMetadata {
@@ -516,10 +528,13 @@ mod tests {
                 .map(|name| ColumnMetadata {
                     name: (*name).to_owned(),
                     declared_type: "INTEGER".to_owned(),
+                    domain_base: None,
                     data_type: DataType::Integer,
                     nullable: false,
                     default: None,
                     generated: false,
+                    identity: None,
+                    collation: None,
                     comment: None,
                     labels: Vec::new(),
                 })
@@ -527,7 +542,10 @@ mod tests {
             primary_key: vec![columns[0].to_owned()],
             foreign_keys: Vec::new(),
             unique_keys: Vec::new(),
+            indexes: Vec::new(),
             row_count: rows.len() as u64,
+            row_count_exact: true,
+            size_bytes: None,
             sample_rows: rows
                 .iter()
                 .map(|row| row.iter().map(|&value| Value::from(value)).collect())
@@ -585,6 +603,9 @@ mod tests {
                 columns: vec!["buyer".to_owned()],
                 to: customers.table.clone(),
                 to_columns: vec!["id".to_owned()],
+                on_delete: ReferentialAction::NoAction,
+                on_update: ReferentialAction::NoAction,
+                deferrable: Deferrability::NotDeferrable,
             });
         orders.unique_keys.push(vec!["buyer".to_owned()]);
         let joins = graph(&[customers, orders]);

@@ -173,12 +173,19 @@ pub(crate) fn abbreviates(short: &str, long: &str) -> bool {
     if long.starts_with(&short) {
         return true;
     }
-    // The letters in their order, the first one first, and not too many of them left out.
-    let mut rest = long.chars();
-    long.chars().next() == short.chars().next()
-        && short.len() * 4 >= long.len()
-        && short.len() <= 5
-        && short.chars().all(|c| rest.any(|l| l == c))
+    // `acct`, `dept`, `mgr`: they begin and end alike, and behind the common beginning there are only consonants, in their order.
+    let common = short
+        .chars()
+        .zip(long.chars())
+        .take_while(|(s, l)| s == l)
+        .count();
+    let mut rest = long.chars().skip(common);
+    common >= 1
+        && short.chars().last() == long.chars().last()
+        && short
+            .chars()
+            .skip(common)
+            .all(|c| !"aeiou".contains(c) && rest.any(|l| l == c))
 }
 
 /// Gives the words of a table's name with the last one in the singular.
@@ -368,7 +375,13 @@ mod tests {
         ] {
             assert!(abbreviates(short, long), "{short} {long}");
         }
-        for (short, long) in [("id", "idea"), ("customer", "cust"), ("car", "scar")] {
+        for (short, long) in [
+            ("id", "idea"),
+            ("customer", "cust"),
+            ("team", "treatment"),
+            ("unit", "university"),
+            ("car", "scar"),
+        ] {
             assert!(!abbreviates(short, long), "{short} {long}");
         }
     }

@@ -223,10 +223,13 @@ mod tests {
         let meta = ColumnMetadata {
             name: "note".to_owned(),
             declared_type: "TEXT".to_owned(),
+            domain_base: None,
             data_type: crate::model::metadata::DataType::Text,
             nullable: true,
             default: None,
             generated: false,
+            identity: None,
+            collation: None,
             comment: None,
             labels: Vec::new(),
         };

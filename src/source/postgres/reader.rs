@@ -9,7 +9,8 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::{STATEMENT_TIMEOUT, bytes, execute, failed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::{
-    ColumnMetadata, DataType, ForeignKey, TableKind, TableMetadata, TableRef,
+    ColumnMetadata, DataType, Deferrability, Dialect, ForeignKey, ReferentialAction, TableKind,
+    TableMetadata, TableRef,
 };
 use crate::source::documents::{quoted, table_sql};
 use crate::source::{ConnectionUrl, Selection, sample};
@@ -77,7 +78,10 @@ impl Reader<'_> {
                 meta: TableMetadata {
                     table,
                     kind: match kind.as_str() {
-                        "v" | "m" => TableKind::View,
+                        "v" => TableKind::View,
+                        "m" => TableKind::MaterializedView,
+                        "p" => TableKind::PartitionedTable,
+                        "f" => TableKind::ForeignTable,
                         _ => TableKind::Table,
                     },
                     comment: self.get(&row, "comment")?,
@@ -85,7 +89,10 @@ impl Reader<'_> {
                     primary_key: Vec::new(),
                     foreign_keys: Vec::new(),
                     unique_keys: Vec::new(),
+                    indexes: Vec::new(),
                     row_count: 0,
+                    row_count_exact: false,
+                    size_bytes: None,
                     sample_rows: Vec::new(),
                 },
                 kind,
@@ -119,10 +126,13 @@ impl Reader<'_> {
             relations[at].meta.columns.push(ColumnMetadata {
                 name: self.get(&row, "column_name")?,
                 declared_type: self.get(&row, "declared_type")?,
+                domain_base: None,
                 data_type: data_type(&base, &sort, &category),
                 nullable: self.get(&row, "nullable")?,
                 default: self.get(&row, "default_value")?,
                 generated: self.get(&row, "generated")?,
+                identity: None,
+                collation: None,
                 comment: self.get(&row, "comment")?,
                 labels: self.get(&row, "labels")?,
             });
@@ -167,6 +177,9 @@ impl Reader<'_> {
                 columns: self.get(&row, "columns")?,
                 to,
                 to_columns: self.get(&row, "parent_columns")?,
+                on_delete: ReferentialAction::NoAction,
+                on_update: ReferentialAction::NoAction,
+                deferrable: Deferrability::NotDeferrable,
             });
         }
         Ok(())
@@ -202,7 +215,7 @@ impl Reader<'_> {
     }
 
     async fn count_and_sample(&mut self, relation: &mut Relation, rows: u32) -> Result<()> {
-        let from = table_sql(&relation.meta.table);
+        let from = table_sql(Dialect::Postgres, &relation.meta.table);
         let counted = self
             .rows(format!("SELECT count(*) AS n FROM {from}"))
             .await?;
@@ -211,6 +224,7 @@ impl Reader<'_> {
             None => 0,
         };
         relation.meta.row_count = u64::try_from(count).unwrap_or_default();
+        relation.meta.row_count_exact = true;
         if rows == 0 || count == 0 || relation.meta.columns.is_empty() {
             return Ok(());
         }
@@ -242,7 +256,7 @@ fn position(relations: &[Relation], table: &TableRef) -> Option<usize> {
 
 fn cells(relation: &Relation) -> String {
     let cell = |column: &ColumnMetadata| {
-        let name = format!("t.{}", quoted(&column.name));
+        let name = format!("t.{}", quoted(Dialect::Postgres, &column.name));
         if column.data_type == DataType::Bytes {
             format!("octet_length({name})::text")
         } else {
@@ -254,7 +268,7 @@ fn cells(relation: &Relation) -> String {
 }
 
 fn first_rows(relation: &Relation, rows: u32) -> String {
-    let from = table_sql(&relation.meta.table);
+    let from = table_sql(Dialect::Postgres, &relation.meta.table);
     format!("SELECT {} FROM {from} AS t LIMIT {rows}", cells(relation))
 }
 
@@ -270,7 +284,7 @@ fn sample_sql(relation: &Relation, rows: u32) -> String {
     format!(
         "SELECT {} FROM {} AS t TABLESAMPLE {method} ({}.{:06}) REPEATABLE (1) LIMIT {}",
         cells(relation),
-        table_sql(&relation.meta.table),
+        table_sql(Dialect::Postgres, &relation.meta.table),
         share / 1_000_000,
         share % 1_000_000,
         rows.saturating_mul(2)

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::{bytes, failed};
 use crate::error::Result;
 use crate::model::metadata::{
-    ColumnMetadata, DataType, ForeignKey, TableKind, TableMetadata, TableRef,
+    ColumnMetadata, DataType, Deferrability, Dialect, ForeignKey, ReferentialAction, TableKind,
+    TableMetadata, TableRef,
 };
 use crate::source::documents::quoted;
 use crate::source::{Selection, sample};
@@ -118,11 +119,14 @@ impl Reader<'_> {
                 key.push((place, name.clone()));
             }
             columns.push(ColumnMetadata {
+                domain_base: None,
                 data_type: data_type(&declared_type),
                 declared_type,
                 nullable: self.number(row, "notnull")? == 0 && !row_id,
                 default: self.optional(row, "dflt_value")?,
                 generated: self.number(row, "hidden")? > 1,
+                identity: None,
+                collation: None,
                 comment: None,
                 labels: Vec::new(),
                 name,
@@ -141,7 +145,10 @@ impl Reader<'_> {
             primary_key: key.into_iter().map(|(_, name)| name).collect(),
             foreign_keys: Vec::new(),
             unique_keys: Vec::new(),
+            indexes: Vec::new(),
             row_count: 0,
+            row_count_exact: false,
+            size_bytes: None,
             sample_rows: Vec::new(),
         })
     }
@@ -201,7 +208,7 @@ impl Reader<'_> {
 
     /// Adds the row count and the sample, and drops a primary key that has NULL in it.
     pub(super) async fn fill(&mut self, table: &mut TableMetadata, sample_rows: u32) -> Result<()> {
-        let from = quoted(&table.table.name);
+        let from = quoted(Dialect::Sqlite, &table.table.name);
         let count = format!("SELECT count(*) AS n FROM {from}");
         let row = match self.rows(count).await {
             Ok(rows) => rows.into_iter().next(),
@@ -216,6 +223,7 @@ impl Reader<'_> {
             return Ok(());
         };
         table.row_count = u64::try_from(self.number(&row, "n")?).unwrap_or_default();
+        table.row_count_exact = true;
         self.check_key(table).await?;
         if sample_rows > 0 && table.row_count > 0 {
             table.sample_rows = self.sample(table, sample_rows).await?;
@@ -229,14 +237,14 @@ impl Reader<'_> {
             .columns
             .iter()
             .filter(|column| column.nullable && table.primary_key.contains(&column.name))
-            .map(|column| format!("t.{} IS NULL", quoted(&column.name)))
+            .map(|column| format!("t.{} IS NULL", quoted(Dialect::Sqlite, &column.name)))
             .collect();
         if open.is_empty() {
             return Ok(());
         }
         let sql = format!(
             "SELECT 1 FROM {} AS t WHERE {} LIMIT 1",
-            quoted(&table.table.name),
+            quoted(Dialect::Sqlite, &table.table.name),
             open.join(" OR ")
         );
         if !self.rows(sql).await?.is_empty() {
@@ -300,13 +308,16 @@ fn resolve(tables: &[TableMetadata], parent: &str, pairs: &[KeyPair]) -> Option<
         columns: pairs.iter().map(|(from, _)| from.clone()).collect(),
         to: parent.table.clone(),
         to_columns,
+        on_delete: ReferentialAction::NoAction,
+        on_update: ReferentialAction::NoAction,
+        deferrable: Deferrability::NotDeferrable,
     })
 }
 
 /// Each value as text behind one letter for its storage class.
 fn cells(table: &TableMetadata) -> String {
     let cell = |column: &ColumnMetadata| {
-        let name = format!("t.{}", quoted(&column.name));
+        let name = format!("t.{}", quoted(Dialect::Sqlite, &column.name));
         format!(
             "CASE typeof({name}) WHEN 'null' THEN NULL WHEN 'integer' THEN 'i' || {name} \
              WHEN 'real' THEN 'r' || {name} WHEN 'text' THEN 't' || substr({name}, 1, {}) \
@@ -323,7 +334,7 @@ fn cells(table: &TableMetadata) -> String {
 }
 
 fn first_rows(table: &TableMetadata, rows: u32) -> String {
-    let from = quoted(&table.table.name);
+    let from = quoted(Dialect::Sqlite, &table.table.name);
     format!("SELECT {} FROM {from} AS t LIMIT {rows}", cells(table))
 }
 
@@ -340,7 +351,7 @@ fn sample_sql(table: &TableMetadata, rows: u32) -> String {
         (TableKind::Table, Some(row_id)) if table.row_count > u64::from(rows) => row_id,
         _ => return first_rows(table, rows),
     };
-    let from = quoted(&table.table.name);
+    let from = quoted(Dialect::Sqlite, &table.table.name);
     format!(
         "WITH RECURSIVE ends(lo, hi) AS (
            SELECT (SELECT min(s.{row_id}) FROM {from} AS s), (SELECT max(s.{row_id}) FROM {from} AS s)),

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::naming::ColumnName;
 use super::values::scalar;
 use super::{THRESHOLD, cardinality};
-use crate::model::metadata::{TableKind, TableMetadata, TableRef};
+use crate::model::metadata::{TableMetadata, TableRef};
 use crate::model::schema_context::{Join, JoinOrigin};
 
 /// With fewer distinct pairs, containment says nothing.
@@ -27,10 +28,14 @@ pub(super) fn add(
     let mut found: Vec<(usize, usize, Join)> = Vec::new();
     for (at, target) in tables.iter().enumerate() {
         let keys = std::iter::once(&target.primary_key).chain(&target.unique_keys);
-        for key in keys.filter(|key| key.len() >= 2 && target.kind == TableKind::Table) {
-            if is_all_references(target, key, joins, declared) {
+        for key in keys.filter(|key| key.len() >= 2 && !target.kind.is_view()) {
+            let own = own_columns(target, key, joins, declared);
+            if own.is_empty() {
                 continue;
             }
+            let specific = own
+                .iter()
+                .any(|column| !ColumnName::new(column).is_generic());
             let mut tables_having = key.iter().filter_map(|column| having.get(column.as_str()));
             let Some(first) = tables_having.next().cloned() else {
                 continue;
@@ -40,7 +45,9 @@ pub(super) fn add(
                 let undeclared = key
                     .iter()
                     .any(|column| !declared.contains(&(&tables[from].table, column)));
-                if from != at && undeclared && tables[from].kind == TableKind::Table {
+                // `(order_id, line_no)` is the key of all that orders have many of.
+                let sibling = !specific && same_columns(&tables[from].primary_key, key);
+                if from != at && undeclared && !sibling && !tables[from].kind.is_view() {
                     found.extend(join(&tables[from], target, key).map(|join| (from, at, join)));
                 }
             }
@@ -61,19 +68,25 @@ pub(super) fn add(
     joins.extend(kept);
 }
 
-/// A table of pairs is referred to by nobody: who has both columns refers to both sides.
-fn is_all_references(
+/// The columns of a key that do not refer to other tables. A table of pairs has none, and is referred to by nobody: who has both
+/// columns refers to both sides.
+fn own_columns<'k>(
     target: &TableMetadata,
-    key: &[String],
+    key: &'k [String],
     joins: &[Join],
     declared: &HashSet<(&TableRef, &String)>,
-) -> bool {
-    key.iter().all(|column| {
-        declared.contains(&(&target.table, column))
+) -> Vec<&'k String> {
+    let refers = |column: &&String| {
+        declared.contains(&(&target.table, *column))
             || joins
                 .iter()
-                .any(|join| join.from == target.table && join.from_columns == [column.clone()])
-    })
+                .any(|join| join.from == target.table && join.from_columns == [(*column).clone()])
+    };
+    key.iter().filter(|column| !refers(column)).collect()
+}
+
+fn same_columns(a: &[String], b: &[String]) -> bool {
+    a.len() == b.len() && a.iter().all(|column| b.contains(column))
 }
 
 fn join(from: &TableMetadata, target: &TableMetadata, key: &[String]) -> Option<Join> {
@@ -89,9 +102,9 @@ fn join(from: &TableMetadata, target: &TableMetadata, key: &[String]) -> Option<
     }
     let (pairs, keys) = (tuples(from, key), tuples(target, key));
     let hits = pairs.intersection(&keys).count();
-    let complete = target.row_count <= target.sample_rows.len() as u64;
+    let complete = target.row_count_exact && target.row_count <= target.sample_rows.len() as u64;
     // Two tables with the same key: the one with more rows is referred to.
-    let same_key = from.primary_key == target.primary_key && target.primary_key == key;
+    let same_key = same_columns(&from.primary_key, key);
     let reversed = same_key && from.row_count >= target.row_count;
     let contained = if complete {
         hits == pairs.len()

@@ -32,15 +32,24 @@ impl Pointer {
     pub(super) const fn weight(self) -> f64 {
         match self {
             Self::Table => 0.50,
-            Self::Key => 0.48,
-            Self::Role => 0.44,
-            Self::Parent => 0.42,
+            Self::Key => 0.49,
+            Self::Role | Self::Parent => 0.48,
             Self::End | Self::Short | Self::Person | Self::Bare => 0.40,
             Self::Nothing => 0.28,
         }
     }
 
-    /// Whether it names the table so clearly that one or two values are enough.
+    /// Whether small numbers have to take up most of the keys' range, because the name may mean another table that is not there.
+    pub(super) const fn is_weak(self) -> bool {
+        match self {
+            Self::End | Self::Short | Self::Bare => true,
+            Self::Table | Self::Key | Self::Role | Self::Parent | Self::Person | Self::Nothing => {
+                false
+            }
+        }
+    }
+
+    /// Whether it names the table so clearly that a few values without a key are forgiven.
     pub(super) const fn is_clear(self) -> bool {
         match self {
             Self::Table | Self::Key => true,
@@ -447,6 +456,39 @@ const PARENTS: &[&str] = &[
     "father",
     "parentid",
 ];
+/// Roles that stand behind the word for the table, as in Spanish: `direccion_envio_id`, `id_categoria_padre`.
+const ROLES_BEHIND: &[&str] = &[
+    "padre",
+    "madre",
+    "superior",
+    "anterior",
+    "origen",
+    "destino",
+    "principal",
+    "responsable",
+    "titular",
+    "envio",
+    "facturacion",
+    "entrega",
+    "creacion",
+    "modificacion",
+    "alta",
+    "baja",
+    "asignado",
+    "secundario",
+    "fiscal",
+    "nacimiento",
+    "residencia",
+    "actual",
+    "raiz",
+];
+/// Words that many tables are about: `type_id` means a table of types only if that is of the same thing.
+const KINDS: &[&str] = &[
+    "type", "status", "state", "kind", "class", "group", "level", "priority", "role", "source",
+    "reason", "method", "mode", "stage", "tipo", "estado", "grupo", "clase", "nivel", "motivo",
+    "rol", "typ", "art", "gruppe", "stufe", "klasse", "zustand", "grund", "item", "line", "detail",
+    "entry", "name", "record", "log", "event", "note", "history", "unit", "position",
+];
 /// Words beside a polymorphic reference that say which table it means.
 const TYPE_WORDS: &[&str] = &[
     "type", "table", "class", "model", "kind", "typ", "tipo", "tabelle", "tabla", "art", "entity",
@@ -591,8 +633,13 @@ impl ColumnName {
         })
     }
 
-    /// How the name points to a table that reads like this and has a key of this name.
-    pub(super) fn points_to(&self, readings: &[Vec<String>], key: &ColumnName) -> Option<Pointer> {
+    /// How the name of a column of a table that reads like `own` points to one that reads like `readings` and has a key of this name.
+    pub(super) fn points_to(
+        &self,
+        own: &[Vec<String>],
+        readings: &[Vec<String>],
+        key: &ColumnName,
+    ) -> Option<Pointer> {
         if self.is_measure() {
             return None;
         }
@@ -608,27 +655,72 @@ impl ColumnName {
                 Pointer::Role
             });
         }
+        if any(&|table| self.names_role_behind(table)) {
+            return Some(Pointer::Role);
+        }
         if !keyed {
             return None;
         }
         if any(&|table| ends_with(&self.stem, table)) {
             return Some(Pointer::Role);
         }
-        if any(&|table| ends_with(table, &self.stem) || ends_compound(table, &self.stem)) {
+        let kind = matches!(self.stem.as_slice(), [only] if bases(only).iter().any(|base| KINDS.contains(&base.as_str())));
+        let end = |table: &[String]| {
+            let ends = ends_with(table, &self.stem) || ends_compound(table, &self.stem);
+            (ends && (!kind || is_about(table, own))) || is_of_own(table, &self.stem, own)
+        };
+        if any(&end) {
             return Some(Pointer::End);
         }
         any(&|table| is_short_for(&self.stem, table)).then_some(Pointer::Short)
     }
+
+    /// `id_categoria_padre` and `categorias`: first the table, then the role. Behind a key's word, any role will do.
+    fn names_role_behind(&self, table: &[String]) -> bool {
+        if self.stem.len() <= table.len() || !same_words(&self.stem[..table.len()], table) {
+            return false;
+        }
+        let first_is_key = self.words.first().is_some_and(|first| is_key_word(first));
+        first_is_key
+            || self.stem[table.len()..]
+                .iter()
+                .all(|word| ROLES_BEHIND.contains(&word.as_str()))
+    }
+}
+
+/// Whether a table's name has a word of another one's: `property_types` and `properties`.
+fn is_about(table: &[String], own: &[Vec<String>]) -> bool {
+    own.iter()
+        .flatten()
+        .any(|word| table.iter().any(|other| same(word, other)))
+}
+
+/// `tipo_id` in `inmuebles` and `tipos_inmueble`: the stem, and then the column's own table.
+fn is_of_own(table: &[String], stem: &[String], own: &[Vec<String>]) -> bool {
+    table.len() > stem.len()
+        && same_words(&table[..stem.len()], stem)
+        && own.iter().any(|own| {
+            let rest: Vec<String> = table[stem.len()..]
+                .iter()
+                .filter(|word| !matches!(word.as_str(), "de" | "del"))
+                .cloned()
+                .collect();
+            same_words(&rest, own)
+        })
 }
 
 /// `country_code` for `countries` with a key `code`.
+/// `isbn_libro` for `libros` with a key `isbn`.
 fn names_table_and_key(column: &ColumnName, readings: &[Vec<String>], key: &ColumnName) -> bool {
-    let count = key.words.len();
-    column.words.len() > count
-        && column.words.ends_with(&key.words)
-        && readings
-            .iter()
-            .any(|table| same_words(&column.words[..column.words.len() - count], table))
+    let is_table = |words: &[String]| readings.iter().any(|table| same_words(words, table));
+    column
+        .words
+        .strip_suffix(key.words.as_slice())
+        .is_some_and(is_table)
+        || column
+            .words
+            .strip_prefix(key.words.as_slice())
+            .is_some_and(is_table)
 }
 
 /// `kategorie_id` and `Produktkategorien`: the table's name is one word that ends with the stem.
@@ -667,7 +759,8 @@ mod tests {
     use super::*;
 
     fn pointer(column: &str, table: &str, key: &str) -> Option<Pointer> {
-        ColumnName::new(column).points_to(&table_readings(table, &[]), &ColumnName::new(key))
+        let own = [vec!["articulo".to_owned()]];
+        ColumnName::new(column).points_to(&own, &table_readings(table, &[]), &ColumnName::new(key))
     }
 
     #[test]
@@ -692,6 +785,10 @@ mod tests {
             ("deptno", "dept_table_x", "deptno", Pointer::Key),
             ("matnr", "mara", "matnr", Pointer::Key),
             ("billing_address_id", "addresses", "id", Pointer::Role),
+            ("id_categoria_padre", "categorias", "id", Pointer::Role),
+            ("direccion_envio_id", "direcciones", "id", Pointer::Role),
+            ("isbn_libro", "libros", "isbn", Pointer::Table),
+            ("tipo_id", "tipos_articulo", "id", Pointer::End),
             ("ticket_id", "support_tickets", "id", Pointer::End),
             ("kategorie_id", "Produktkategorien", "id", Pointer::End),
             ("cust_no", "customers", "no", Pointer::Short),
@@ -706,6 +803,9 @@ mod tests {
             );
         }
         for (column, table, key) in [
+            ("type_id", "lead_types", "id"),
+            ("product_group_id", "products", "id"),
+            ("order_id", "order_lines", "id"),
             ("id", "customers", "id"),
             ("code", "countries", "code"),
             ("position", "positions", "id"),

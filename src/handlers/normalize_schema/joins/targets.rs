@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::naming::{ColumnName, People, is_prefix, shared_prefixes, table_readings};
 use super::values::{AllValues, Values};
 use crate::handlers::normalize_schema::names::{abbreviates, bases, folded, words};
-use crate::model::metadata::{ColumnMetadata, DataType, TableKind, TableMetadata};
+use crate::model::metadata::{ColumnMetadata, DataType, TableMetadata};
 
 /// A compound is looked up by this many letters at its end.
 const END_LETTERS: usize = 5;
@@ -105,7 +105,7 @@ impl<'a> Targets<'a> {
             for reading in names.readings(at) {
                 targets.called.extend(forms(reading));
             }
-            if table.kind != TableKind::Table {
+            if table.kind.is_view() {
                 continue;
             }
             let keys = std::iter::once(&table.primary_key).chain(&table.unique_keys);
@@ -175,7 +175,7 @@ impl<'a> Targets<'a> {
     }
 
     /// The keys that a name may mean: those with a word of it; abbreviations only where there are none.
-    pub(super) fn possible(&self, name: &ColumnName) -> Vec<&Target<'a>> {
+    pub(super) fn possible(&self, name: &ColumnName, own: &[Vec<String>]) -> Vec<&Target<'a>> {
         let words: BTreeSet<&String> = name.words.iter().chain(&name.stem).collect();
         let mut found: BTreeSet<usize> = BTreeSet::new();
         for word in words {
@@ -188,7 +188,7 @@ impl<'a> Targets<'a> {
         }
         let pointed = |index: &usize| {
             let target = &self.all[*index];
-            name.points_to(target.readings, target.name).is_some()
+            name.points_to(own, target.readings, target.name).is_some()
         };
         if name.is_key && !found.iter().any(pointed) {
             found.extend(self.abbreviated(name));

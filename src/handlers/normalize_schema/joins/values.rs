@@ -124,8 +124,8 @@ impl Values {
                 .filter_map(|row| row.get(column))
                 .filter(|value| scalar(value).is_some())
                 .count(),
-            complete: table.row_count <= table.sample_rows.len() as u64,
-            rows: table.row_count,
+            complete: table.row_count_exact && table.row_count <= table.sample_rows.len() as u64,
+            rows: table.row_count.max(table.sample_rows.len() as u64),
             is_text: meta.data_type == DataType::Text && is_text(&distinct),
             distinct,
         }
