@@ -17,6 +17,8 @@ const MOST_PARENTS: usize = 8;
 const MOST_METADATA: usize = 32;
 /// A metadata value is short.
 const MOST_METADATA_CHARS: f64 = 40.0;
+/// So few names are a handful.
+const HANDFUL: u64 = 10;
 /// A table with at most so many rows is a list of categories.
 const CATEGORY_ROWS: u64 = 1000;
 
@@ -258,6 +260,12 @@ impl<'a> Draft<'a> {
             };
             let names = label_columns(to);
             if parent.to == join.to || to.is_contact() || names.is_empty() {
+                continue;
+            }
+            // What lines without words say beside their key in a handful of names is a category.
+            let in_key = |column: &String| key.iter().any(|part| part.name == *column);
+            let handful = !child.has_text() && to.profile.row_count < HANDFUL;
+            if handful && !parent.from_columns.iter().all(in_key) {
                 continue;
             }
             let alias = self.alias();
