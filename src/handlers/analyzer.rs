@@ -1,6 +1,6 @@
 //! `analyzer`: what is worth embedding, and how a document of it is made.
 //!
-//! 1. [`roles`]: what each column is for, from its name and its values.
+//! 1. [`roles`]: what each column is for, from its name ([`words`]) and its values.
 //! 2. [`tables`]: what each table is: an entity, a part of one, or neither.
 //! 3. [`sections`]: the document, the metadata and the joins of each entity.
 //! 4. [`embedding`]: the model's defaults and the estimate.
@@ -19,6 +19,7 @@ mod embedding;
 mod roles;
 mod sections;
 mod tables;
+mod words;
 
 use tables::{Schema, Standing};
 

@@ -1,7 +1,8 @@
 //! `normalize_schema`: from what the catalogue says to what the tables are like and how they join.
 //!
-//! 1. [`profile`]: the statistics of each column's sample.
-//! 2. [`joins`]: declared foreign keys, then joins inferred from names, types and values.
+//! 1. [`profile`]: the statistics of each column's sample, and what its values look like ([`classes`]).
+//! 2. [`joins`]: declared foreign keys, then joins inferred from names ([`names`]), types and values, and which tables meet many
+//!    to many.
 
 use crate::graph::context::Context;
 use crate::graph::event::LogLevel;
@@ -9,6 +10,7 @@ use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
 use crate::model::metadata::RawMetadata;
 use crate::model::schema_context::{JoinOrigin, SchemaContext};
 
+mod classes;
 mod joins;
 pub(crate) mod names;
 mod profile;
@@ -49,10 +51,12 @@ impl NodeHandler for NormalizeSchema {
 /// Gives the profiles and the join graph of a catalogue. Pure: the same catalogue gives the same context.
 #[must_use]
 pub fn normalize(metadata: &RawMetadata) -> SchemaContext {
+    let joins = joins::graph(&metadata.tables);
     SchemaContext {
         dialect: metadata.dialect,
         database: metadata.database.clone(),
         tables: metadata.tables.iter().map(profile::table).collect(),
-        joins: joins::graph(&metadata.tables),
+        junctions: joins::junctions(&metadata.tables, &joins),
+        joins,
     }
 }

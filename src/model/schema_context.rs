@@ -7,7 +7,9 @@ use super::metadata::{DataType, Dialect, TableKind, TableRef};
 use crate::graph::output::{Kind, Output};
 
 /// What the values of a column look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueClass {
     /// Sentences.
@@ -26,6 +28,12 @@ pub enum ValueClass {
     Hash,
     /// Telephone numbers.
     Phone,
+    /// What identifies a person or an account: card numbers, IBANs, social security and tax numbers, network addresses.
+    Personal,
+    /// Streets with house numbers.
+    Address,
+    /// Bytes as base64.
+    Base64,
     /// JSON as text.
     Json,
     /// HTML markup.
@@ -38,6 +46,46 @@ pub enum ValueClass {
     Empty,
     /// None of these.
     Mixed,
+}
+
+/// How a whole number is spread over the values that are not NULL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    /// The least.
+    pub min: u64,
+    /// Half of the values have at most so many.
+    pub median: u64,
+    /// 95 of 100 values have at most so many.
+    pub p95: u64,
+    /// The most.
+    pub max: u64,
+}
+
+/// What the characters of all values are, as shares that add up to 1; all 0 where there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CharacterShares {
+    /// Letters that are not capitals, of any script.
+    pub lower: f64,
+    /// Capitals.
+    pub upper: f64,
+    /// Digits.
+    pub digits: f64,
+    /// White space.
+    pub space: f64,
+    /// Everything else.
+    pub symbols: f64,
+}
+
+/// How many of the values look like something.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClassShare {
+    /// What they look like.
+    pub class: ValueClass,
+    /// Their share of the values that are not blank, 0 to 1.
+    pub share: f64,
 }
 
 /// A column with the statistics of its sample.
@@ -72,6 +120,18 @@ pub struct ColumnProfile {
     pub language_score: f64,
     /// What the values look like.
     pub class: ValueClass,
+    /// The characters of a value.
+    #[serde(default)]
+    pub chars: Spread,
+    /// The words of a value.
+    #[serde(default)]
+    pub words: Spread,
+    /// What the characters are.
+    #[serde(default)]
+    pub characters: CharacterShares,
+    /// What the values look like one by one, most frequent first.
+    #[serde(default)]
+    pub classes: Vec<ClassShare>,
 }
 
 /// A table with its columns' statistics.
@@ -140,6 +200,24 @@ pub struct Join {
     pub cardinality: Cardinality,
 }
 
+/// Many rows of one table meet many of another (M:N) through a table whose rows are pairs of references.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Junction {
+    /// The table of pairs.
+    pub through: TableRef,
+    /// One side.
+    pub left: TableRef,
+    /// The columns of the pairs that refer to it.
+    pub left_columns: Vec<String>,
+    /// The other side.
+    pub right: TableRef,
+    /// The columns of the pairs that refer to it.
+    pub right_columns: Vec<String>,
+    /// Whether a unique key says that no pair stands there twice.
+    pub unique_pairs: bool,
+}
+
 /// What `normalize_schema` writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +230,9 @@ pub struct SchemaContext {
     pub tables: Vec<TableProfile>,
     /// The join graph.
     pub joins: Vec<Join>,
+    /// Which tables meet many to many, and through which table.
+    #[serde(default)]
+    pub junctions: Vec<Junction>,
 }
 
 impl Output for SchemaContext {

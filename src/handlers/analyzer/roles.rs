@@ -1,6 +1,6 @@
 //! What each column is for: names say something, values say more.
 
-use crate::handlers::normalize_schema::names::words;
+use super::words::{self, Name};
 use crate::model::metadata::{DataType, TableRef};
 use crate::model::schema_context::{ColumnProfile, TableProfile, ValueClass};
 
@@ -31,6 +31,7 @@ pub(super) enum Role {
 pub(super) struct Assessed<'a> {
     pub(super) table: &'a TableRef,
     pub(super) column: &'a ColumnProfile,
+    pub(super) name: Name,
     pub(super) role: Role,
     /// 0 to 1: how much it is worth as text.
     pub(super) score: f64,
@@ -42,14 +43,24 @@ impl Assessed<'_> {
     pub(super) fn is_named_label(&self) -> bool {
         self.role != Role::Sensitive
             && self.column.data_type == DataType::Text
-            && has(&words(&self.column.name), LABEL_NAMES)
+            && is_label_name(&self.name)
     }
 
     /// Whether it is a category that says what a thing is about.
     pub(super) fn is_topic(&self) -> bool {
         self.role == Role::Category
             && self.column.data_type == DataType::Text
-            && has(&words(&self.column.name), TOPIC_NAMES)
+            && self.name.has(words::TOPICS)
+    }
+
+    /// Whether programs write it and programs read it.
+    pub(super) fn is_machine(&self) -> bool {
+        let typed = matches!(self.column.data_type, DataType::Json | DataType::Bytes);
+        let values = matches!(
+            self.column.class,
+            ValueClass::Json | ValueClass::Hash | ValueClass::Base64
+        );
+        typed || values || is_machine(&self.name)
     }
 
     /// Whether it is worth embedding as a part of its own row's text.
@@ -58,174 +69,58 @@ impl Assessed<'_> {
     }
 }
 
-/// Never in a text: whatever the values look like.
-const SECRET: &[&str] = &[
-    "password",
-    "passwd",
-    "pwd",
-    "passphrase",
-    "secret",
-    "salt",
-    "credential",
-    "credentials",
-    "ssn",
-    "iban",
-    "cvv",
-    "cvc",
-    "passport",
-    "otp",
-    "apikey",
-    "hash",
-    "digest",
-    "checksum",
-    "privatekey",
-    "birthday",
-    "birthdate",
-    "birth",
-    "dob",
-];
-/// Pairs of words that are secrets together.
-const SECRET_PAIRS: &[(&str, &str)] = &[
-    ("card", "number"),
-    ("card", "no"),
-    ("credit", "card"),
-    ("account", "number"),
-    ("bank", "account"),
-    ("api", "key"),
-    ("private", "key"),
-    ("social", "security"),
-    ("tax", "id"),
-    ("tax", "number"),
-    ("access", "token"),
-    ("refresh", "token"),
-    ("session", "token"),
-    ("auth", "token"),
-    ("security", "answer"),
-    ("pin", "code"),
-    ("ip", "address"),
-];
-/// Personal, unless the values are sentences or titles.
-const PERSONAL: &[&str] = &[
-    "email",
-    "mail",
-    "phone",
-    "telephone",
-    "mobile",
-    "cell",
-    "fax",
-    "tel",
-    "token",
-    "ip",
-];
-/// Where somebody lives: not for the text.
-const ADDRESS: &[&str] = &[
-    "address",
-    "street",
-    "zip",
-    "postcode",
-    "postal",
-    "zipcode",
-    "house",
-    "latitude",
-    "longitude",
-];
-const PROSE_NAMES: &[&str] = &[
-    "description",
-    "comment",
-    "comments",
-    "body",
-    "note",
-    "notes",
-    "content",
-    "text",
-    "message",
-    "review",
-    "summary",
-    "bio",
-    "biography",
-    "abstract",
-    "detail",
-    "details",
-    "question",
-    "answer",
-    "feedback",
-    "remark",
-    "remarks",
-    "instructions",
-    "story",
-    "transcript",
-    "resolution",
-    "explanation",
-    "synopsis",
-    "plot",
-    "article",
-    "overview",
-    "observation",
-    "diagnosis",
-    "about",
-];
-const LABEL_NAMES: &[&str] = &[
-    "name",
-    "title",
-    "subject",
-    "label",
-    "headline",
-    "caption",
-    "topic",
-    "company",
-    "composer",
-    "author",
-    "artist",
-    "brand",
-    "firstname",
-    "lastname",
-    "fullname",
-    "surname",
-];
-const TECHNICAL_NAMES: &[&str] = &[
-    "id", "uuid", "guid", "code", "path", "file", "filename", "url", "uri", "link", "slug",
-    "version", "locale", "language", "lang", "timezone", "currency", "mime", "key", "ref", "sku",
-    "ean", "isbn", "username", "login", "user", "created", "updated", "country", "city", "state",
-    "region", "unit",
-];
-const CATEGORY_NAMES: &[&str] = &[
-    "status", "type", "kind", "category", "state", "priority", "level", "role", "channel",
-    "gender", "method", "stage", "severity", "tier", "segment", "country", "city", "region",
-    "currency", "language", "lang", "source",
-];
+/// What a table holds, as far as it matters for its columns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Holds {
+    /// Rows are persons.
+    pub(super) people: bool,
+    /// Rows are accounts or cards.
+    pub(super) accounts: bool,
+}
 
-/// Categories that say what a thing is about, so that they belong to its text too.
-const TOPIC_NAMES: &[&str] = &[
-    "category",
-    "genre",
-    "topic",
-    "brand",
-    "department",
-    "collection",
-    "series",
-    "material",
-    "industry",
-    "cuisine",
-    "style",
-    "species",
-];
+impl Holds {
+    pub(super) fn of(table: &TableProfile) -> Self {
+        let names: Vec<Name> = table
+            .columns
+            .iter()
+            .map(|column| Name::new(&column.name))
+            .collect();
+        let named = names.iter().take(6).any(|name| {
+            words::PERSON_NAMES
+                .iter()
+                .any(|person| name.words() == *person)
+        });
+        let people = Name::new(&table.table.name).ends_in(words::PEOPLE) || named;
+        let account = |(column, name): (&ColumnProfile, &Name)| {
+            let numbers = column.class == ValueClass::Personal
+                && column.chars.min >= 13
+                && column.characters.symbols < 0.05;
+            numbers || name.has(&["iban", "bic", "swift", "cvv", "cvc"])
+        };
+        Self {
+            people,
+            accounts: !people && table.columns.iter().zip(&names).any(account),
+        }
+    }
+}
 
 /// Gives every column of a table with its role.
-pub(super) fn assess(table: &TableProfile) -> Vec<Assessed<'_>> {
+pub(super) fn assess(table: &TableProfile, holds: Holds) -> Vec<Assessed<'_>> {
     let columns = table.columns.iter();
     columns
         .map(|column| {
-            let names = words(&column.name);
+            let name = Name::new(&column.name);
             let mut reasons = Vec::new();
-            let (role, score) = if let Some(reason) = sensitive(column, &names) {
-                reasons.push(reason);
+            let (role, score) = if let Some(reason) = sensitive(column, &name, holds) {
+                reasons.push(reason.to_owned());
                 (Role::Sensitive, 0.0)
             } else {
-                role(column, &names, &mut reasons)
+                role(column, &name, &mut reasons)
             };
             Assessed {
                 table: &table.table,
                 column,
+                name,
                 role,
                 score: (score * 1000.0).round() / 1000.0,
                 reasons,
@@ -234,54 +129,105 @@ pub(super) fn assess(table: &TableProfile) -> Vec<Assessed<'_>> {
         .collect()
 }
 
-fn has(names: &[String], list: &[&str]) -> bool {
-    names.iter().any(|name| list.contains(&name.as_str()))
-}
-
-fn sensitive(column: &ColumnProfile, names: &[String]) -> Option<String> {
-    let pair = |&(a, b): &(&str, &str)| {
-        names.windows(2).any(|two| two[0] == a && two[1] == b)
-            || (names.len() == 3 && names[0] == a && names[2] == b)
-    };
+/// Says why a column must be in no text and no metadata, if so.
+fn sensitive(column: &ColumnProfile, name: &Name, holds: Holds) -> Option<&'static str> {
     let readable = matches!(
         column.class,
         ValueClass::Prose | ValueClass::Phrase | ValueClass::Html
     );
-    let by_name = has(names, SECRET)
-        || SECRET_PAIRS.iter().any(pair)
-        || (has(names, PERSONAL) && !readable && can_identify(column.data_type));
-    if by_name {
-        return Some("its name says that it holds a secret or a personal identifier".to_owned());
+    let (secret, identity) = (
+        can_be_secret(column.data_type),
+        can_identify(column.data_type),
+    );
+    if secret && (name.has(words::SECRETS) || name.contains(words::SECRET_PARTS)) {
+        return Some("its name says that it holds a secret");
     }
-    let what = match column.class {
-        ValueClass::Email => "e-mail addresses",
-        ValueClass::Phone => "telephone numbers",
-        ValueClass::Hash => "digests, tokens or card numbers",
+    let rate = name.has(&["rate", "amount", "percent", "satz", "betrag", "importe"]);
+    if identity && !rate && (name.has(words::IDENTITIES) || name.contains(words::IDENTITY_PARTS)) {
+        return Some("its name says that it identifies a person or an account");
+    }
+    let contact = name.has(words::CONTACTS) || name.contains(words::CONTACT_PARTS);
+    let reference = column.data_type == DataType::Integer && name.ends_in(&["id"]);
+    if secret && contact && !readable && !reference {
+        return Some("its name says that it reaches a person");
+    }
+    let earns = name.has(words::EARNINGS) || holds.people && name.has(words::INCOMES);
+    if earns && !name.has(words::RANGES) {
+        return Some("its name says what a person earns");
+    }
+    if holds.accounts && column.data_type == DataType::Text && !name.has(words::PROSE) {
+        return Some("it stands beside an account's number");
+    }
+    match column.class {
+        ValueClass::Email => Some("its values look like e-mail addresses"),
+        ValueClass::Phone => Some("its values look like telephone numbers"),
+        ValueClass::Hash => Some("its values look like digests or tokens"),
+        ValueClass::Personal => {
+            Some("its values look like card, account, tax, identity or network numbers")
+        }
+        ValueClass::Address if holds.people => {
+            Some("its values look like the addresses of persons")
+        }
         ValueClass::Prose
+        | ValueClass::Address
         | ValueClass::Phrase
         | ValueClass::Code
         | ValueClass::Url
         | ValueClass::Uuid
+        | ValueClass::Base64
         | ValueClass::Json
         | ValueClass::Html
         | ValueClass::Number
         | ValueClass::Date
         | ValueClass::Empty
-        | ValueClass::Mixed => return None,
-    };
-    Some(format!("its values look like {what}"))
+        | ValueClass::Mixed => None,
+    }
+}
+
+const fn can_be_secret(data_type: DataType) -> bool {
+    match data_type {
+        DataType::Text
+        | DataType::Integer
+        | DataType::Uuid
+        | DataType::Json
+        | DataType::Bytes
+        | DataType::Array
+        | DataType::Other => true,
+        DataType::Decimal
+        | DataType::Float
+        | DataType::Boolean
+        | DataType::Date
+        | DataType::Time
+        | DataType::Timestamp
+        | DataType::Interval
+        | DataType::Enum => false,
+    }
 }
 
 const fn can_identify(data_type: DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Text | DataType::Integer | DataType::Decimal | DataType::Other
-    )
+    match data_type {
+        DataType::Text
+        | DataType::Integer
+        | DataType::Uuid
+        | DataType::Json
+        | DataType::Bytes
+        | DataType::Array
+        | DataType::Date
+        | DataType::Timestamp
+        | DataType::Other => true,
+        DataType::Decimal
+        | DataType::Float
+        | DataType::Boolean
+        | DataType::Time
+        | DataType::Interval
+        | DataType::Enum => false,
+    }
 }
 
-fn role(column: &ColumnProfile, names: &[String], reasons: &mut Vec<String>) -> (Role, f64) {
+fn role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> (Role, f64) {
     match column.data_type {
-        DataType::Text => text_role(column, names, reasons),
+        DataType::Text => text_role(column, name, reasons),
+        DataType::Integer if name.has(words::ADDRESSES) => (Role::Other, 0.0),
         DataType::Enum => {
             reasons.push("it is one of a declared list of labels".to_owned());
             (Role::Category, 0.1)
@@ -302,14 +248,18 @@ fn role(column: &ColumnProfile, names: &[String], reasons: &mut Vec<String>) -> 
     }
 }
 
-fn text_role(column: &ColumnProfile, names: &[String], reasons: &mut Vec<String>) -> (Role, f64) {
-    if has(names, ADDRESS) {
+fn text_role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> (Role, f64) {
+    if name.has(words::ADDRESSES) || name.contains(words::ADDRESS_PARTS) {
         reasons.push("its name says that it is a part of an address".to_owned());
         return (Role::Other, 0.1);
     }
-    let (by_name, name_reason) = name_score(names);
+    if is_machine(name) {
+        reasons.push("its name says that a program wrote it".to_owned());
+        return (Role::Other, 0.1);
+    }
+    let (by_name, name_reason) = name_score(name);
     reasons.push(name_reason.to_owned());
-    let few = is_category(column, names);
+    let few = is_category(column, name);
     let (role, by_value, reason) = match column.class {
         ValueClass::Prose | ValueClass::Html => (
             Role::Prose,
@@ -329,12 +279,15 @@ fn text_role(column: &ColumnProfile, names: &[String], reasons: &mut Vec<String>
             0.0,
             "its values are numbers, dates or identifiers",
         ),
-        ValueClass::Empty => return unseen(column, names, by_name, reasons),
+        ValueClass::Empty => return unseen(column, name, by_name, reasons),
         ValueClass::Mixed
         | ValueClass::Url
         | ValueClass::Json
         | ValueClass::Email
         | ValueClass::Phone
+        | ValueClass::Personal
+        | ValueClass::Address
+        | ValueClass::Base64
         | ValueClass::Hash => (Role::Other, 0.1, "its values are not words"),
     };
     if matches!(role, Role::Prose | Role::Label) {
@@ -346,7 +299,7 @@ fn text_role(column: &ColumnProfile, names: &[String], reasons: &mut Vec<String>
         reasons.push(reason.to_owned());
     }
     // A title that is long enough to read like a sentence is still what the row is called.
-    let titled = role == Role::Prose && has(names, LABEL_NAMES) && column.mean_chars < 80.0;
+    let titled = role == Role::Prose && is_label_name(name) && column.mean_chars < 80.0;
     let role = if titled { Role::Label } else { role };
     let filled = 1.0 - (column.null_ratio + column.empty_ratio).min(1.0);
     let score = VALUE_WEIGHT * by_value + (1.0 - VALUE_WEIGHT) * by_name;
@@ -354,12 +307,25 @@ fn text_role(column: &ColumnProfile, names: &[String], reasons: &mut Vec<String>
     (role, score * (0.85 + 0.15 * filled))
 }
 
-fn name_score(names: &[String]) -> (f64, &'static str) {
-    if has(names, PROSE_NAMES) {
+/// Whether the name says that a program wrote the values, and for programs.
+fn is_machine(name: &Name) -> bool {
+    name.has(words::MACHINE) || name.contains(words::MACHINE_PARTS)
+}
+
+fn is_label_name(name: &Name) -> bool {
+    name.has(words::LABELS) || name.ends_with(words::LABEL_ENDS)
+}
+
+fn is_prose_name(name: &Name) -> bool {
+    name.has(words::PROSE) || name.ends_with(words::PROSE_ENDS)
+}
+
+fn name_score(name: &Name) -> (f64, &'static str) {
+    if is_prose_name(name) {
         (1.0, "its name promises text")
-    } else if has(names, LABEL_NAMES) {
+    } else if is_label_name(name) {
         (0.9, "its name says what a row is called")
-    } else if has(names, TECHNICAL_NAMES) || has(names, CATEGORY_NAMES) {
+    } else if name.has(words::TECHNICAL) || name.has(words::CATEGORIES) {
         (0.0, "its name is a technical one")
     } else {
         (0.4, "its name says little")
@@ -367,12 +333,12 @@ fn name_score(names: &[String]) -> (f64, &'static str) {
 }
 
 /// Few distinct values among many, or a name that says so where there are too few values to tell.
-fn is_category(column: &ColumnProfile, names: &[String]) -> bool {
-    let titled = has(names, LABEL_NAMES) && !has(names, CATEGORY_NAMES);
+fn is_category(column: &ColumnProfile, name: &Name) -> bool {
+    let titled = is_label_name(name) && !name.has(words::CATEGORIES);
     if titled && (column.distinct_ratio > 0.05 || column.mean_words >= 2.0) {
         return false;
     }
-    let says_so = has(names, CATEGORY_NAMES) || has(names, TECHNICAL_NAMES);
+    let says_so = name.has(words::CATEGORIES) || name.has(words::TECHNICAL);
     let repeats = column.samples >= 20 && column.distinct_ratio <= 0.25 && column.mean_words < 4.0;
     repeats || (says_so && column.mean_words < 3.0)
 }
@@ -380,7 +346,7 @@ fn is_category(column: &ColumnProfile, names: &[String]) -> bool {
 /// No value was seen, so the name alone decides, with less weight.
 fn unseen(
     column: &ColumnProfile,
-    names: &[String],
+    name: &Name,
     by_name: f64,
     reasons: &mut Vec<String>,
 ) -> (Role, f64) {
@@ -389,9 +355,9 @@ fn unseen(
         return (Role::Other, 0.1);
     }
     reasons.push("no value was sampled".to_owned());
-    if has(names, PROSE_NAMES) {
+    if is_prose_name(name) {
         (Role::Prose, by_name * 0.6)
-    } else if has(names, LABEL_NAMES) {
+    } else if is_label_name(name) {
         (Role::Label, by_name * 0.5)
     } else {
         (Role::Other, 0.1)
@@ -401,6 +367,7 @@ fn unseen(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::schema_context::{CharacterShares, Spread};
 
     fn column(
         name: &str,
@@ -423,15 +390,19 @@ mod tests {
             mean_words,
             language_score: if mean_words > 5.0 { 0.9 } else { 0.3 },
             class,
+            chars: Spread::default(),
+            words: Spread::default(),
+            characters: CharacterShares::default(),
+            classes: Vec::new(),
         }
     }
 
     fn assessed(column: &ColumnProfile) -> (Role, f64) {
-        let names = words(&column.name);
-        if sensitive(column, &names).is_some() {
+        let name = Name::new(&column.name);
+        if sensitive(column, &name, Holds::default()).is_some() {
             return (Role::Sensitive, 0.0);
         }
-        role(column, &names, &mut Vec::new())
+        role(column, &name, &mut Vec::new())
     }
 
     #[test]
@@ -452,6 +423,11 @@ mod tests {
             ("reset_token", ValueClass::Mixed),
             ("note", ValueClass::Hash),
             ("api_key", ValueClass::Prose),
+            ("kontoinhaber", ValueClass::Phrase),
+            ("FechaNacimiento", ValueClass::Date),
+            ("nif", ValueClass::Code),
+            ("telefon_privat", ValueClass::Mixed),
+            ("c4", ValueClass::Personal),
         ] {
             assert_eq!(
                 assessed(&column(name, class, 1.0, 1.0)).0,

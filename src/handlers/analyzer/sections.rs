@@ -17,6 +17,8 @@ const MOST_PARENTS: usize = 8;
 const MOST_METADATA: usize = 32;
 /// A metadata value is short.
 const MOST_METADATA_CHARS: f64 = 40.0;
+/// So few names are a handful.
+const HANDFUL: u64 = 10;
 /// A table with at most so many rows is a list of categories.
 const CATEGORY_ROWS: u64 = 1000;
 
@@ -260,6 +262,12 @@ impl<'a> Draft<'a> {
             if parent.to == join.to || to.is_contact() || names.is_empty() {
                 continue;
             }
+            // What lines without words say beside their key in a handful of names is a category.
+            let in_key = |column: &String| key.iter().any(|part| part.name == *column);
+            let handful = !child.has_text() && to.profile.row_count < HANDFUL;
+            if handful && !parent.from_columns.iter().all(in_key) {
+                continue;
+            }
             let alias = self.alias();
             columns.extend(names.into_iter().map(|column| source(&alias, column)));
             parents.push(parent_join(&alias, "c", parent));
@@ -269,8 +277,6 @@ impl<'a> Draft<'a> {
         if columns.is_empty() {
             return;
         }
-        let amounts = child.columns.iter().filter(|column| is_quantity(column));
-        columns.extend(amounts.map(|column| source("c", column)));
         self.sections.push(Section::Children {
             label: humanized(&child.profile.table.name),
             table: child.profile.table.clone(),
@@ -342,25 +348,54 @@ fn parent_label(stem: &[String], join: &Join, column: &Assessed<'_>) -> String {
     }
 }
 
-/// The columns that say what a row is called: `name` or `title`, first and last name, else the best one.
+/// What rows are called by, the plainest first.
+const PLAIN_LABELS: &[&str] = &[
+    "name",
+    "title",
+    "label",
+    "subject",
+    "bezeichnung",
+    "titel",
+    "betreff",
+    "nombre",
+    "titulo",
+    "denominacion",
+    "asunto",
+];
+/// First and last names.
+const NAME_PAIRS: &[(&[&str], &[&str])] = &[
+    (&["first", "name"], &["last", "name"]),
+    (&["firstname"], &["lastname"]),
+    (&["vorname"], &["nachname"]),
+    (&["nombre"], &["apellidos"]),
+    (&["nombre"], &["apellido"]),
+    (&["given", "name"], &["family", "name"]),
+];
+
+/// The columns that say what a row is called: first and last name, `name` or `title`, else the best one.
 fn label_columns<'t, 'a>(table: &'t Table<'a>) -> Vec<&'t Assessed<'a>> {
+    if !table.has_labels() {
+        return Vec::new();
+    }
+    let of_table: Vec<String> = singular_words(&table.profile.table.name);
     let named = |parts: &[&str]| {
         table.columns.iter().find(|column| {
-            let mut own = words(&column.column.name);
-            let table = singular_words(&table.profile.table.name);
+            let mut own = column.name.words().to_vec();
             if own.len() > parts.len() {
-                own.retain(|word| !table.contains(word));
+                own.retain(|word| !of_table.contains(word));
             }
             column.is_named_label() && own == parts
         })
     };
-    for parts in [["name"], ["title"], ["label"], ["subject"]] {
-        if let Some(column) = named(&parts) {
-            return vec![column];
+    for (first, last) in NAME_PAIRS {
+        if let (Some(first), Some(last)) = (named(first), named(last)) {
+            return vec![first, last];
         }
     }
-    if let (Some(first), Some(last)) = (named(&["first", "name"]), named(&["last", "name"])) {
-        return vec![first, last];
+    for plain in PLAIN_LABELS {
+        if let Some(column) = named(&[plain]) {
+            return vec![column];
+        }
     }
     let best = table
         .columns
@@ -398,17 +433,4 @@ fn is_metadata(column: &Assessed<'_>) -> bool {
     };
     let seen = profile.samples == 0 || profile.null_ratio < 1.0;
     typed && seen && matches!(column.role, Role::Fact | Role::Category)
-}
-
-fn is_quantity(column: &Assessed<'_>) -> bool {
-    let number = matches!(
-        column.column.data_type,
-        DataType::Integer | DataType::Decimal | DataType::Float
-    );
-    let name = words(&column.column.name);
-    number
-        && column.role == Role::Fact
-        && name
-            .iter()
-            .any(|word| matches!(word.as_str(), "quantity" | "qty" | "amount" | "count"))
 }

@@ -1,55 +1,28 @@
 //! What each table is: an entity, a part of another table's documents, or neither, with the reason.
+//!
+//! 1. Technical tables are left out: their name says so and nobody's sentences are in them, or what programs write is.
+//! 2. A table with sentences, or with titles that are searched by themselves, is an entity. Tables of people and of addresses without
+//!    sentences are none, and neither are lists of names that other tables refer to.
+//! 3. Rows that cannot be without a row of an entity are parts of its documents: lines (its key and a number), tables of pairs,
+//!    1:1 extensions, comments. A table without text of its own whose lines have sentences becomes an entity.
 
-use super::roles::{Assessed, Role, assess};
-use crate::handlers::normalize_schema::names::{singular, singular_words, words};
+use super::roles::{Assessed, Holds, Role, assess};
+use super::words::{self, Name};
+use crate::handlers::normalize_schema::names::{same, singular, singular_words, words as split};
 use crate::model::metadata::{DataType, Dialect, TableRef};
 use crate::model::plan::PlanColumn;
-use crate::model::schema_context::{Join, SchemaContext, TableProfile, ValueClass};
+use crate::model::schema_context::{
+    Cardinality, ColumnProfile, Join, SchemaContext, TableProfile, ValueClass,
+};
 
-/// Words that name ways to reach a person.
-const CONTACT_WORDS: &[&str] = &["email", "mail", "phone", "telephone", "mobile", "password"];
-
-/// Last words of tables whose rows belong to a row of another table.
-const DETAIL_WORDS: &[&str] = &[
-    "line",
-    "item",
-    "detail",
-    "note",
-    "comment",
-    "message",
-    "reply",
-    "entry",
-    "tag",
-    "attribute",
-    "translation",
-    "remark",
-    "option",
-    "feature",
-    "alias",
-    "keyword",
-    "position",
-];
-/// Tables of people: their names are nobody's category and nothing to search for alone.
-const PEOPLE_WORDS: &[&str] = &[
-    "customer",
-    "client",
-    "user",
-    "person",
-    "people",
-    "employee",
-    "contact",
-    "member",
-    "patient",
-    "guest",
-    "staff",
-    "student",
-    "subscriber",
-    "applicant",
-];
 /// Up to this many columns beside its key, a table with one name is a list of names.
 const LOOKUP_COLUMNS: usize = 3;
 /// More child rows a root row than this would drown the root's own text.
 const MOST_CHILDREN: u64 = 500;
+/// Titles of fewer words are names.
+const TITLE_WORDS: f64 = 2.5;
+/// Numbers of lines repeat from row to row of the owner.
+const LINE_NUMBERS: f64 = 0.5;
 
 /// The schema with every column's role.
 pub(super) struct Schema<'a> {
@@ -61,6 +34,8 @@ pub(super) struct Schema<'a> {
 pub(super) struct Table<'a> {
     pub(super) profile: &'a TableProfile,
     pub(super) columns: Vec<Assessed<'a>>,
+    name: Name,
+    holds: Holds,
 }
 
 /// What a table is.
@@ -83,7 +58,32 @@ pub(super) enum Standing<'a> {
     LeftOut { reason: String },
 }
 
+/// How a table's rows depend on another table's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dependence {
+    /// The owner's key and a number, or a language.
+    Lines,
+    /// At most one row for each of the owner's.
+    Extension,
+    /// A pair of references.
+    Pair,
+    /// Its name says so: comments, notes.
+    Detail,
+    /// Nothing but names, of one thing only, and nobody refers to it: photographs with captions.
+    Captions,
+}
+
 impl<'a> Table<'a> {
+    fn new(profile: &'a TableProfile) -> Self {
+        let holds = Holds::of(profile);
+        Self {
+            profile,
+            columns: assess(profile, holds),
+            name: Name::new(&profile.table.name),
+            holds,
+        }
+    }
+
     pub(super) fn has_prose(&self) -> bool {
         self.columns
             .iter()
@@ -94,21 +94,60 @@ impl<'a> Table<'a> {
         self.columns.iter().any(Assessed::is_text)
     }
 
-    /// Whether its rows are people: its name says so, or it has contact data.
+    /// Whether its rows are people: its name or its columns say so, or it has contact data.
     pub(super) fn is_contact(&self) -> bool {
-        let name = singular_words(&self.profile.table.name);
-        if name
-            .last()
-            .is_some_and(|word| PEOPLE_WORDS.contains(&word.as_str()))
-        {
-            return true;
+        self.holds.people
+            || self.columns.iter().any(|column| {
+                column.role == Role::Sensitive
+                    && (matches!(column.column.class, ValueClass::Email | ValueClass::Phone)
+                        || column.name.has(words::CONTACTS) && !column.name.has(&["token", "ip"]))
+            })
+    }
+
+    /// Whether its rows are addresses.
+    pub(super) fn is_place(&self) -> bool {
+        let parts = self.columns.iter().filter(|column| {
+            column.column.class == ValueClass::Address
+                || column.name.has(words::ADDRESSES)
+                || column.name.contains(words::ADDRESS_PARTS)
+        });
+        parts.count() >= 2 && !self.has_prose()
+    }
+
+    /// Whether its names say what its rows are, so that they can stand in other documents.
+    pub(super) fn has_labels(&self) -> bool {
+        !self.is_place() && !self.holds.accounts
+    }
+
+    /// Says why it is a table of programs, if so.
+    fn technical(&self) -> Option<&'static str> {
+        let named = self.name.has(words::TECHNICAL_TABLES)
+            || self.name.ends_with(words::TECHNICAL_TABLE_ENDS);
+        let ends = self.name.ends_in(words::TECHNICAL_TABLES)
+            || self.name.begins_in(words::TECHNICAL_TABLES)
+            || self.name.ends_with(words::TECHNICAL_TABLE_ENDS);
+        let machine = self
+            .columns
+            .iter()
+            .filter(|column| column.is_machine())
+            .count();
+        let reason = "it is a table of programs (migrations, sessions, logs, queues): nobody searches it by meaning";
+        if self.has_prose() {
+            return (ends && machine >= 2).then_some(reason);
         }
+        let technical =
+            ends && (machine >= 1 || !self.has_titles()) || named && machine >= 2 || machine >= 3;
+        technical.then_some(reason)
+    }
+
+    /// Whether its rows have titles that are searched by themselves: several words, seldom the same. Without a sample, names decide.
+    fn has_titles(&self) -> bool {
         self.columns.iter().any(|column| {
-            column.role == Role::Sensitive
-                && (matches!(column.column.class, ValueClass::Email | ValueClass::Phone)
-                    || words(&column.column.name)
-                        .iter()
-                        .any(|word| CONTACT_WORDS.contains(&word.as_str())))
+            column.role == Role::Label
+                && column.is_text()
+                && (column.column.samples == 0
+                    || column.column.mean_words >= TITLE_WORDS
+                        && column.column.distinct_ratio >= 0.3)
         })
     }
 
@@ -140,7 +179,7 @@ impl<'a> Table<'a> {
             })
     }
 
-    fn profile_of(&self, name: &str) -> Option<&'a crate::model::schema_context::ColumnProfile> {
+    fn profile_of(&self, name: &str) -> Option<&'a ColumnProfile> {
         self.profile
             .columns
             .iter()
@@ -171,13 +210,9 @@ const fn usable_in_key(data_type: DataType, dialect: Dialect) -> bool {
 
 impl<'a> Schema<'a> {
     pub(super) fn new(context: &'a SchemaContext) -> Self {
-        let tables = context.tables.iter().map(|profile| Table {
-            profile,
-            columns: assess(profile),
-        });
         Self {
             context,
-            tables: tables.collect(),
+            tables: context.tables.iter().map(Table::new).collect(),
         }
     }
 
@@ -200,44 +235,64 @@ impl<'a> Schema<'a> {
     pub(super) fn standings(&self) -> Vec<Standing<'a>> {
         let mut standings: Vec<Standing<'a>> =
             self.tables.iter().map(|table| self.alone(table)).collect();
+        self.promote(&mut standings);
         // Owners are decided against what tables are by themselves, so the order does not matter.
-        let owners: Vec<Option<&'a Join>> = self
+        let owners: Vec<Option<(&'a Join, Dependence)>> = self
             .tables
             .iter()
-            .map(|table| {
-                self.owner(table)
-                    .filter(|join| self.is_entity(&standings, &join.to))
-            })
+            .map(|table| self.owner(table, &standings))
             .collect();
         for (index, table) in self.tables.iter().enumerate() {
-            let Some(join) = owners[index] else { continue };
-            let owner_is_part = self
-                .tables
-                .iter()
-                .position(|owner| owner.profile.table == join.to)
-                .is_some_and(|owner| owners[owner].is_some());
-            if owner_is_part || matches!(standings[index], Standing::NoKey { .. }) {
+            let Some((join, dependence)) = owners[index] else {
+                continue;
+            };
+            if matches!(standings[index], Standing::NoKey { .. }) || table.technical().is_some() {
+                continue;
+            }
+            if self
+                .place(&join.to)
+                .is_some_and(|owner| owners[owner].is_some())
+            {
+                // Parts of parts are not followed; sentences stand for themselves then.
+                if !table.has_prose() {
+                    standings[index] = Standing::LeftOut {
+                        reason: format!(
+                            "its rows belong to `{}`, whose rows are parts of other documents themselves",
+                            join.to
+                        ),
+                    };
+                }
                 continue;
             }
             if let Some(key) = table.key(self.context.dialect)
                 && self.fan_out(table, join) <= MOST_CHILDREN
             {
+                let how = match dependence {
+                    Dependence::Lines => "its rows are lines",
+                    Dependence::Extension => "it has at most one row for each",
+                    Dependence::Pair => "its rows link other tables",
+                    Dependence::Detail => "its rows are parts",
+                    Dependence::Captions => "its rows name parts",
+                };
                 standings[index] = Standing::Part {
                     join,
                     key,
-                    reason: format!("its rows are parts of the documents of `{}`", join.to),
+                    reason: format!("{how} of `{}`: they stand in its documents", join.to),
                 };
             }
         }
         standings
     }
 
-    fn is_entity(&self, standings: &[Standing<'a>], table: &TableRef) -> bool {
-        let at = self
-            .tables
+    fn place(&self, table: &TableRef) -> Option<usize> {
+        self.tables
             .iter()
-            .position(|known| known.profile.table == *table);
-        at.is_some_and(|at| matches!(standings[at], Standing::Entity { .. }))
+            .position(|known| known.profile.table == *table)
+    }
+
+    fn is_entity(&self, standings: &[Standing<'a>], table: &TableRef) -> bool {
+        let place = self.place(table);
+        place.is_some_and(|at| matches!(standings[at], Standing::Entity { .. }))
     }
 
     fn fan_out(&self, child: &Table<'a>, join: &Join) -> u64 {
@@ -256,8 +311,18 @@ impl<'a> Schema<'a> {
         if table.profile.kind.is_view() {
             return out("it is a view: its rows come from tables, and it has no key");
         }
-        if table.profile.row_count == 0 {
+        // A number that was estimated may be 0.
+        if table.profile.row_count == 0
+            && table
+                .profile
+                .columns
+                .iter()
+                .all(|column| column.samples == 0)
+        {
             return out("it has no rows");
+        }
+        if let Some(reason) = table.technical() {
+            return out(reason);
         }
         if !table.has_text() {
             return if joins >= 2 {
@@ -272,8 +337,20 @@ impl<'a> Schema<'a> {
                     "its texts are names and contact data of people, with nothing to search for beside them",
                 );
             }
+            if table.is_place() {
+                return out("its rows are addresses");
+            }
+            if table.holds.accounts {
+                return out("its rows are accounts, which are in no document");
+            }
             if self.is_lookup(table) {
                 return out("it is a list of names: they stand in the documents that refer to it");
+            }
+            if !table.has_titles() {
+                return out("its texts are short names, with nothing to search for beside them");
+            }
+            if self.lines_of(table).is_some() {
+                return out("its rows are lines of another table, with short names only");
             }
         }
         let Some(key) = table.key(self.context.dialect) else {
@@ -287,7 +364,37 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// One name, little else, no reference of its own, and others refer to it.
+    /// Makes entities of tables without text of their own whose lines have sentences.
+    fn promote(&self, standings: &mut [Standing<'a>]) {
+        for table in self
+            .tables
+            .iter()
+            .filter(|table| table.has_prose() && table.technical().is_none())
+        {
+            let Some(join) = self.lines_of(table) else {
+                continue;
+            };
+            let Some(at) = self.place(&join.to) else {
+                continue;
+            };
+            let owner = &self.tables[at];
+            let silent = matches!(standings[at], Standing::LeftOut { .. })
+                && !owner.profile.kind.is_view()
+                && owner.technical().is_none()
+                && !owner.is_contact();
+            if let (true, Some(key)) = (silent, owner.key(self.context.dialect)) {
+                standings[at] = Standing::Entity {
+                    key,
+                    reasons: vec![format!(
+                        "the lines of its rows in `{}` are sentences",
+                        table.profile.table
+                    )],
+                };
+            }
+        }
+    }
+
+    /// One name, little else, and others refer to it.
     fn is_lookup(&self, table: &Table<'a>) -> bool {
         let profile = table.profile;
         let texts = table
@@ -303,51 +410,165 @@ impl<'a> Schema<'a> {
         texts <= 1
             && referred
             && profile.columns.len() <= profile.primary_key.len() + LOOKUP_COLUMNS
-            && self.joins_from(&profile.table).next().is_none()
     }
 
-    /// The join to the table whose documents hold this table's rows, if its name or its key says so.
-    fn owner(&self, table: &Table<'a>) -> Option<&'a Join> {
-        let name = words(&table.profile.table.name);
+    /// The join to the entity whose documents hold this table's rows, and why.
+    fn owner(
+        &self,
+        table: &Table<'a>,
+        standings: &[Standing<'a>],
+    ) -> Option<(&'a Join, Dependence)> {
+        let entity = |join: &&'a Join| self.is_entity(standings, &join.to);
+        if let Some(join) = self.lines_of(table).filter(entity) {
+            return Some((join, Dependence::Lines));
+        }
         let joins: Vec<&'a Join> = self.joins_from(&table.profile.table).collect();
-        let last = name.last().map(|word| singular(word));
-        let detail = last.is_some_and(|word| DETAIL_WORDS.contains(&word.as_str()));
-        let links = !table.has_text() && joins.len() >= 2;
-        let part = detail || (links && is_junction(table, &joins));
-        if !part {
+        if is_junction(table, &joins) {
+            return self
+                .side(table, &joins, standings)
+                .map(|join| (join, Dependence::Pair));
+        }
+        let extends = |join: &&&'a Join| {
+            join.cardinality == Cardinality::OneToOne
+                && entity(join)
+                && self
+                    .table(&join.to)
+                    .is_some_and(|to| to.has_prose() || !to.is_contact())
+        };
+        if let Some(join) = joins.iter().find(extends) {
+            return Some((join, Dependence::Extension));
+        }
+        if let Some(join) = self.commented(table, &joins).filter(entity) {
+            return Some((join, Dependence::Detail));
+        }
+        self.captioned(table, &joins)
+            .filter(entity)
+            .map(|join| (join, Dependence::Captions))
+    }
+
+    /// The one thing that a table without sentences names parts of.
+    fn captioned(&self, table: &Table<'a>, joins: &[&'a Join]) -> Option<&'a Join> {
+        let referred = self
+            .context
+            .joins
+            .iter()
+            .any(|join| join.to == table.profile.table && join.from != table.profile.table);
+        if referred || table.has_prose() || !table.has_text() || table.is_contact() {
             return None;
         }
-        let first = name.first().map(|word| singular(word)).unwrap_or_default();
-        let related = |join: &&&Join| {
-            let owner = singular_words(&join.to.name);
-            name.len() > owner.len() && name.starts_with(&owner) || owner.last() == Some(&first)
-        };
-        if let Some(join) = joins.iter().find(related) {
+        let mut things = joins.iter().filter(|join| {
+            self.table(&join.to)
+                .is_some_and(|to| !to.is_contact() && !self.is_lookup(to))
+        });
+        let thing = things.next()?;
+        things.next().is_none().then_some(*thing)
+    }
+
+    /// The owner of lines: the table whose key is a part of this table's key, beside a number that repeats.
+    fn lines_of(&self, table: &Table<'a>) -> Option<&'a Join> {
+        let key = &table.profile.primary_key;
+        let joins: Vec<&'a Join> = self.joins_from(&table.profile.table).collect();
+        let in_key = |join: &&'a Join| join.from_columns.iter().all(|column| key.contains(column));
+        let mut owners = joins.iter().copied().filter(in_key);
+        let owner = owners.next()?;
+        let owner = owners.fold(owner, |a, b| {
+            if b.from_columns.len() > a.from_columns.len() {
+                b
+            } else {
+                a
+            }
+        });
+        let rest: Vec<&String> = key
+            .iter()
+            .filter(|column| !owner.from_columns.contains(column))
+            .collect();
+        let numbers = rest.iter().all(|column| {
+            let refers = joins.iter().any(|join| join.from_columns.contains(column));
+            let profile = table.profile_of(column);
+            let repeats =
+                profile.is_some_and(|c| c.samples < 20 || c.distinct_ratio < LINE_NUMBERS);
+            repeats && !refers
+        });
+        (!rest.is_empty() && numbers).then_some(owner)
+    }
+
+    /// The side of a table of pairs whose documents hold the pairs: an entity, the one that the name begins with, the first one.
+    fn side(
+        &self,
+        table: &Table<'a>,
+        joins: &[&'a Join],
+        standings: &[Standing<'a>],
+    ) -> Option<&'a Join> {
+        let mut sides: Vec<&'a Join> = joins
+            .iter()
+            .copied()
+            .filter(|join| self.is_entity(standings, &join.to))
+            .collect();
+        let things = sides
+            .iter()
+            .filter(|join| self.table(&join.to).is_some_and(|to| !to.is_contact()));
+        if things.count() > 0 {
+            sides.retain(|join| self.table(&join.to).is_some_and(|to| !to.is_contact()));
+        }
+        let first = table.profile.primary_key.first();
+        let named = sides.iter().find(|join| is_named_after(table, join));
+        let keyed = sides.iter().find(|join| join.from_columns.first() == first);
+        named.or(keyed).or(sides.first()).copied()
+    }
+
+    /// What a table of comments, notes, items is about: what its name begins with, or the only thing that it refers to.
+    fn commented(&self, table: &Table<'a>, joins: &[&'a Join]) -> Option<&'a Join> {
+        let detail = table.name.ends_in(words::DETAILS)
+            || table.name.begins_in(words::DETAILS)
+            || table.name.ends_with(words::DETAIL_ENDS);
+        if !detail {
+            return None;
+        }
+        if let Some(join) = joins.iter().find(|join| is_named_after(table, join)) {
             return Some(join);
         }
         // `comments` belong to what is commented on, not to the person who wrote them.
-        let things: Vec<&&Join> = joins
+        let things: Vec<&&'a Join> = joins
             .iter()
             .filter(|join| self.table(&join.to).is_some_and(|to| !to.is_contact()))
             .collect();
         match things.as_slice() {
-            [join] if name.len() == 1 => Some(join),
-            [..] if links => things
-                .into_iter()
-                .find(|join| join.from_columns.first() == table.profile.primary_key.first())
-                .copied(),
+            [join] => Some(join),
             [..] => None,
         }
     }
 }
 
-/// Every key column refers to another table.
+/// Whether the table's name begins, or in Spanish ends, with the other one's: `order_lines`, `notas_de_pedido`.
+fn is_named_after(table: &Table<'_>, join: &Join) -> bool {
+    let name = split(&table.profile.table.name);
+    let owner = singular_words(&join.to.name);
+    let begins = name.len() > owner.len() && name.iter().zip(&owner).all(|(a, b)| same(a, b));
+    let last = owner.last();
+    let either = [name.first(), name.last(), name.get(1)];
+    begins
+        || last.is_some_and(|last| {
+            name.len() > 1
+                && either
+                    .iter()
+                    .flatten()
+                    .any(|word| same(word, last) || singular(word) == *last)
+        })
+}
+
+/// Every key column refers to another table, or the table has nothing but references.
 fn is_junction(table: &Table<'_>, joins: &[&Join]) -> bool {
     let key = &table.profile.primary_key;
-    key.len() >= 2
-        && key
+    let refers = |column: &String| joins.iter().any(|join| join.from_columns.contains(column));
+    let pairs = key.len() >= 2 && joins.len() >= 2 && key.iter().all(refers);
+    let only = joins.len() == 2
+        && !table.has_text()
+        && table
+            .profile
+            .columns
             .iter()
-            .all(|column| joins.iter().any(|join| join.from_columns.contains(column)))
+            .all(|column| refers(&column.name) || key.contains(&column.name));
+    pairs || only
 }
 
 fn entity_reasons(table: &Table<'_>) -> Vec<String> {

@@ -1,17 +1,46 @@
 //! The join graph. A false join puts wrong facts into documents, so a guess needs the name, the type and the values.
+//!
+//! 1. Declared foreign keys come as they are.
+//! 2. Each other column meets the keys that its name may mean ([`naming`]), or that hold its values where these are no accident
+//!    ([`values`]): padded codes, UUIDs, sparse numbers. Both weights make the confidence.
+//! 3. Of several tables the one with the higher confidence is taken; where two are as good, none is.
+//! 4. Keys of several columns are met by columns of the same names ([`composite`]).
+//!
+//! No join: `owner_id` beside an `owner_type` (it means a row of any table); two columns of different types; a target that is no
+//! unique key; numbers without a name, because 1 to n are among the keys of every table.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use serde_json::Value;
+use super::names::{same, same_words};
 
-use super::names::{singular_words, stem, words};
-use crate::model::metadata::{ColumnMetadata, DataType, TableMetadata, TableRef};
-use crate::model::schema_context::{Cardinality, Join, JoinOrigin};
+use crate::model::metadata::{DataType, TableMetadata, TableRef};
+use crate::model::schema_context::{Cardinality, Join, JoinOrigin, Junction};
+
+mod composite;
+mod naming;
+mod targets;
+mod values;
+
+use naming::{ColumnName, Pointer};
+use targets::{Names, Target, Targets};
+use values::{AllValues, Contained, Values, contained};
 
 /// Below this confidence a join is not drawn.
-const THRESHOLD: f64 = 0.7;
-/// With fewer distinct values on the referring side, containment says nothing.
-const FEW_VALUES: usize = 3;
+const THRESHOLD: f64 = 0.695;
+/// Two tables whose confidences are nearer than this are as good.
+const NEAR: f64 = 0.015;
+/// Without a name, at least so many distinct values have to be contained, and by no chance above this one.
+const NAMELESS_VALUES: usize = 5;
+const NAMELESS_CHANCE: f64 = -6.0;
+/// Numbers that are written as codes need so many rows to tell where they end.
+const NAMELESS_ROWS: usize = 40;
+/// Numbers of this chance or a higher one are among the keys of many tables.
+const CHANCE: f64 = -2.0;
+/// If only a part of a name says which table is meant, they have to take up so much of its keys' range, in so many rows or more.
+const COVERED: f64 = 0.5;
+const FEW_ROWS: usize = 20;
+/// Values that take up so much of the keys' range end where the keys end.
+const FITS: f64 = 0.85;
 
 pub(super) fn graph(tables: &[TableMetadata]) -> Vec<Join> {
     let mut joins = declared(tables);
@@ -22,56 +51,26 @@ pub(super) fn graph(tables: &[TableMetadata]) -> Vec<Join> {
             columns.map(|column| (&table.table, column))
         })
         .collect();
-    let targets = Targets::new(tables);
-    for table in tables.iter().filter(|table| !table.kind.is_view()) {
-        let free = |column: &&ColumnMetadata| !known.contains(&(&table.table, &column.name));
-        for column in table.columns.iter().filter(free) {
-            joins.extend(inferred(&targets, table, column));
+    let names = Names::new(tables);
+    let search = Search {
+        tables,
+        names: &names,
+        values: AllValues::new(tables),
+        targets: Targets::new(tables, &names),
+    };
+    let mut found = Vec::new();
+    for (at, table) in tables.iter().enumerate() {
+        if !table.kind.is_view() {
+            let free =
+                |column: usize| !known.contains(&(&table.table, &table.columns[column].name));
+            let columns = (0..table.columns.len()).filter(|column| free(*column));
+            found.extend(columns.filter_map(|column| search.join(at, column)));
         }
     }
+    composite::add(tables, &known, &mut found);
+    joins.extend(found);
     joins.sort_by(|a, b| (&a.from, &a.from_columns, &a.to).cmp(&(&b.from, &b.from_columns, &b.to)));
     joins
-}
-
-/// A table that a single column can refer to.
-struct Target<'a> {
-    table: &'a TableMetadata,
-    key: &'a ColumnMetadata,
-    table_words: Vec<String>,
-    key_words: Vec<String>,
-}
-
-/// Targets by the last word of their names, so that a column meets only those that it may name.
-struct Targets<'a>(HashMap<String, Vec<Target<'a>>>);
-
-impl<'a> Targets<'a> {
-    fn new(tables: &'a [TableMetadata]) -> Self {
-        let mut targets: HashMap<String, Vec<Target<'a>>> = HashMap::new();
-        for table in tables.iter().filter(|table| !table.kind.is_view()) {
-            let [key] = table.primary_key.as_slice() else {
-                continue;
-            };
-            let table_words = singular_words(&table.table.name);
-            let column = table.columns.iter().find(|column| column.name == *key);
-            if let (Some(last), Some(column)) = (table_words.last(), column) {
-                targets.entry(last.clone()).or_default().push(Target {
-                    table,
-                    key: column,
-                    key_words: words(key),
-                    table_words,
-                });
-            }
-        }
-        Self(targets)
-    }
-
-    fn named_in(&self, words: &[String]) -> impl Iterator<Item = &Target<'a>> {
-        let distinct: BTreeSet<&String> = words.iter().collect();
-        distinct
-            .into_iter()
-            .filter_map(|word| self.0.get(word))
-            .flatten()
-    }
 }
 
 /// Foreign keys whose other side is among the tables and is unique there.
@@ -116,178 +115,405 @@ fn cardinality(table: &TableMetadata, columns: &[String]) -> Cardinality {
     }
 }
 
-fn inferred(targets: &Targets<'_>, table: &TableMetadata, column: &ColumnMetadata) -> Option<Join> {
-    let own = words(&column.name);
-    let mut candidates: Vec<(f64, Vec<String>, &TableMetadata)> = targets
-        .named_in(&own)
-        .filter(|target| target.table.table != table.table)
-        .filter_map(|target| {
-            let (confidence, evidence) = candidate(table, column, &own, target)?;
-            Some((confidence, evidence, target.table))
+/// Tables of pairs: what they refer to meets many to many. A pair is a unique key, or the table has nothing but references.
+pub(super) fn junctions(tables: &[TableMetadata], joins: &[Join]) -> Vec<Junction> {
+    let mut junctions = Vec::new();
+    for table in tables {
+        let own: Vec<&Join> = joins
+            .iter()
+            .filter(|join| join.from == table.table && join.cardinality == Cardinality::ManyToOne)
+            .collect();
+        for (index, left) in own.iter().enumerate() {
+            for right in &own[index + 1..] {
+                let pair = [left.from_columns.as_slice(), &right.from_columns].concat();
+                let keys = std::iter::once(&table.primary_key).chain(&table.unique_keys);
+                let unique_pairs = keys
+                    .into_iter()
+                    .any(|key| !key.is_empty() && key.iter().all(|column| pair.contains(column)));
+                let only_pairs = own.len() == 2
+                    && table.columns.iter().all(|column| {
+                        pair.contains(&column.name) || table.primary_key.contains(&column.name)
+                    });
+                if unique_pairs || only_pairs {
+                    junctions.push(Junction {
+                        through: table.table.clone(),
+                        left: left.to.clone(),
+                        left_columns: left.from_columns.clone(),
+                        right: right.to.clone(),
+                        right_columns: right.from_columns.clone(),
+                        unique_pairs,
+                    });
+                }
+            }
+        }
+    }
+    junctions
+}
+
+/// A table that a column may refer to, with what speaks for it.
+struct Candidate<'t, 'a> {
+    target: &'t Target<'a>,
+    pointer: Pointer,
+    confidence: f64,
+    found: Contained,
+}
+
+struct Search<'a> {
+    tables: &'a [TableMetadata],
+    names: &'a Names,
+    values: AllValues<'a>,
+    targets: Targets<'a>,
+}
+
+impl<'a> Search<'a> {
+    fn join(&self, table: usize, column: usize) -> Option<Join> {
+        let (from, meta) = (&self.tables[table], &self.tables[table].columns[column]);
+        if !refers(meta.data_type) || self.values.of(table, column).is_text {
+            return None;
+        }
+        let name = self.names.column(table, column);
+        if self.is_polymorphic(table, name) {
+            return None;
+        }
+        let mut candidates = self.named(table, column, name);
+        if candidates.is_empty() {
+            candidates = self.nameless(table, column);
+        }
+        let best = self.best(table, candidates)?;
+        let (to, key) = (best.target.table, best.target.key);
+        let mut evidence = vec![describe(&meta.name, to, &key.name, best.pointer)];
+        evidence.push(format!("both columns are of type {:?}", meta.data_type).to_lowercase());
+        evidence.push(best.found.evidence.clone());
+        if best.found.log_chance < NAMELESS_CHANCE {
+            evidence.push("so many values of this form are not contained by chance".to_owned());
+        }
+        Some(Join {
+            from: from.table.clone(),
+            from_columns: vec![meta.name.clone()],
+            to: to.table.clone(),
+            to_columns: vec![key.name.clone()],
+            origin: JoinOrigin::Inferred {
+                confidence: (best.confidence.min(0.99) * 100.0).round() / 100.0,
+                evidence,
+            },
+            cardinality: cardinality(from, std::slice::from_ref(&meta.name)),
         })
-        .collect();
-    // The same name in another schema is another thing, if this schema has one.
-    if candidates
-        .iter()
-        .any(|(_, _, target)| target.table.schema == table.table.schema)
-    {
-        candidates.retain(|(_, _, target)| target.table.schema == table.table.schema);
     }
-    let [(confidence, evidence, target)] = candidates.as_slice() else {
-        return None;
-    };
-    Some(Join {
-        from: table.table.clone(),
-        from_columns: vec![column.name.clone()],
-        to: target.table.clone(),
-        to_columns: target.primary_key.clone(),
-        origin: JoinOrigin::Inferred {
-            confidence: *confidence,
-            evidence: evidence.clone(),
-        },
-        cardinality: cardinality(table, std::slice::from_ref(&column.name)),
-    })
-}
 
-fn candidate(
-    table: &TableMetadata,
-    column: &ColumnMetadata,
-    own: &[String],
-    target: &Target<'_>,
-) -> Option<(f64, Vec<String>)> {
-    let comparable = matches!(
-        column.data_type,
-        DataType::Integer | DataType::Text | DataType::Uuid
-    );
-    if !comparable || column.data_type != target.key.data_type {
-        return None;
+    /// `owner_id` beside `owner_type`: unless the name is a table's and the types are not names of tables.
+    fn is_polymorphic(&self, table: usize, name: &ColumnName) -> bool {
+        let columns = &self.tables[table].columns;
+        let of_type = (0..columns.len()).find(|&other| {
+            matches!(columns[other].data_type, DataType::Text | DataType::Enum)
+                && self.names.column(table, other).is_type_of(name)
+        });
+        let Some(of_type) = of_type else { return false };
+        let kinds = self.values.of(table, of_type);
+        let tables = kinds
+            .distinct
+            .iter()
+            .filter(|kind| self.targets.is_table(kind));
+        tables.count() * 2 >= kinds.distinct.len() || !self.targets.is_table_words(&name.stem)
     }
-    let (by_name, name_evidence) = name_match(column, own, target)?;
-    let (by_value, value_evidence) = value_match(table, column, target.table, target.key)?;
-    let confidence = by_name + by_value;
-    let types = format!("both columns are of type {:?}", column.data_type).to_lowercase();
-    (confidence >= THRESHOLD).then(|| (confidence, vec![name_evidence, types, value_evidence]))
-}
 
-/// `customer_id` refers to `customers`, and so does `CustomerId` to a key of the same name that is not just `id`.
-fn name_match(
-    column: &ColumnMetadata,
-    own: &[String],
-    target: &Target<'_>,
-) -> Option<(f64, String)> {
-    let Target {
-        table,
-        key,
-        table_words,
-        key_words,
-    } = target;
-    let generic = key_words.len() == 1;
-    let full = table_words.iter().chain(key_words);
-    if own.iter().eq(full) || (own == key_words && !generic && key_words.starts_with(table_words)) {
-        let evidence = format!(
-            "`{}` names `{}` and its key `{}`",
-            column.name, table.table, key.name
-        );
-        return Some((0.5, evidence));
-    }
-    let stem = stem(&column.name);
-    let weight = if stem == *table_words {
-        0.4
-    } else if table_words.ends_with(&stem) {
-        // `ticket_id` for `support_tickets`: only with every value seen among the keys.
-        0.3
-    } else {
-        return None;
-    };
-    (own.len() > stem.len()).then(|| {
-        let evidence = format!("`{}` names `{}`", column.name, table.table);
-        (weight, evidence)
-    })
-}
-
-/// Every sampled value has to be there where the whole target is sampled, and in its range where only a part is.
-fn value_match(
-    table: &TableMetadata,
-    column: &ColumnMetadata,
-    target: &TableMetadata,
-    key: &ColumnMetadata,
-) -> Option<(f64, String)> {
-    let from = values(table, &column.name);
-    let to = values(target, &key.name);
-    if from.len() < FEW_VALUES || to.is_empty() {
-        return None;
-    }
-    if target.row_count <= target.sample_rows.len() as u64 {
-        let evidence = format!(
-            "all {} sampled values are among the {} keys",
-            from.len(),
-            to.len()
-        );
-        return from.is_subset(&to).then_some((0.45, evidence));
-    }
-    match column.data_type {
-        DataType::Integer => {
-            let numbers = |texts: &BTreeSet<String>| -> Option<Vec<i128>> {
-                texts.iter().map(|text| text.parse().ok()).collect()
+    /// The tables that the name may mean and that hold the values.
+    fn named(&self, table: usize, column: usize, name: &ColumnName) -> Vec<Candidate<'_, 'a>> {
+        let mut candidates: BTreeMap<usize, Candidate<'_, 'a>> = BTreeMap::new();
+        let own = self.names.readings(table);
+        for target in self.targets.possible(name, own) {
+            let pointer = name.points_to(own, target.readings, target.name);
+            let Some(pointer) =
+                pointer.filter(|pointer| self.may_mean(table, column, target, *pointer))
+            else {
+                continue;
             };
-            let (from, to) = (numbers(&from)?, numbers(&to)?);
-            let (low, high) = (*to.iter().min()?, *to.iter().max()?);
-            // A sample seldom has the smallest and the largest key.
-            let slack = (high - low) / i128::try_from(to.len()).ok()? * 6 + 1;
-            let inside = from
-                .iter()
-                .all(|number| (low - slack..=high + slack).contains(number));
-            let evidence = format!(
-                "all {} sampled values lie in the range of the sampled keys",
-                from.len()
-            );
-            inside.then_some((0.25, evidence))
+            self.add(&mut candidates, (table, column), target, pointer);
         }
-        DataType::Uuid => Some((
-            0.25,
-            "both columns hold UUIDs, which do not collide by chance".to_owned(),
-        )),
-        // Only these three are compared at all.
-        DataType::Text
-        | DataType::Decimal
-        | DataType::Float
-        | DataType::Boolean
-        | DataType::Date
-        | DataType::Time
-        | DataType::Timestamp
-        | DataType::Interval
-        | DataType::Json
-        | DataType::Bytes
-        | DataType::Enum
-        | DataType::Array
-        | DataType::Other => {
-            let shared = from.intersection(&to).count();
-            let evidence = format!("{shared} of {} sampled values are sampled keys", from.len());
-            (shared * 2 >= from.len()).then_some((0.3, evidence))
+        let named = |candidates: &BTreeMap<usize, Candidate<'_, 'a>>| {
+            candidates
+                .values()
+                .any(|found| found.confidence >= THRESHOLD)
+        };
+        if !named(&candidates) && name.is_parent_role() {
+            for target in self.targets.keys_of(table) {
+                if !self.is_mirror(table, column, target.column) {
+                    self.add(&mut candidates, (table, column), target, Pointer::Parent);
+                }
+            }
+        }
+        if !named(&candidates) && name.is_person_role() {
+            return self.person(table, column, name).into_iter().collect();
+        }
+        candidates
+            .into_values()
+            .filter(|found| found.confidence >= THRESHOLD)
+            .collect()
+    }
+
+    /// Whether most rows would refer to themselves: the column says the key again.
+    fn is_mirror(&self, table: usize, column: usize, key: usize) -> bool {
+        let rows = &self.tables[table].sample_rows;
+        let own = rows.iter().filter(|row| {
+            row.get(column)
+                .is_some_and(|value| !value.is_null() && row.get(key) == Some(value))
+        });
+        own.count() * 2 > rows.len()
+    }
+
+    /// A column does not refer to itself, its table's own key to no table of the same name, and a row of its own table only by a role.
+    fn may_mean(&self, table: usize, column: usize, target: &Target<'_>, pointer: Pointer) -> bool {
+        let from = &self.tables[table];
+        let own_key =
+            from.primary_key.len() == 1 && from.primary_key[0] == from.columns[column].name;
+        if target.at == table {
+            return target.column != column
+                && !own_key
+                && matches!(pointer, Pointer::Role | Pointer::Parent);
+        }
+        if !own_key {
+            return true;
+        }
+        let name = self.names.column(table, column);
+        if name.is_generic()
+            || self
+                .names
+                .readings(table)
+                .iter()
+                .any(|reading| same_words(&name.stem, reading))
+        {
+            return false;
+        }
+        // A key of the same name refers to the table with more rows.
+        match pointer {
+            Pointer::Table => true,
+            Pointer::Key => {
+                let own = self.values.of(table, column);
+                let keys = self.values.of(target.at, target.column);
+                own.within(keys) && !keys.within(own)
+            }
+            Pointer::Role
+            | Pointer::Parent
+            | Pointer::End
+            | Pointer::Short
+            | Pointer::Person
+            | Pointer::Bare
+            | Pointer::Nothing => false,
+        }
+    }
+
+    fn add<'t>(
+        &'t self,
+        candidates: &mut BTreeMap<usize, Candidate<'t, 'a>>,
+        (table, column): (usize, usize),
+        target: &'t Target<'a>,
+        pointer: Pointer,
+    ) {
+        let meta = &self.tables[table].columns[column];
+        if meta.data_type != target.key.data_type || (table, column) == (target.at, target.column) {
+            return;
+        }
+        let from = self.values.of(table, column);
+        let keys = self.values.of(target.at, target.column);
+        let Some(found) = contained(from, keys).filter(|_| !keys.is_text) else {
+            return;
+        };
+        let scattered =
+            found.log_chance > CHANCE && found.coverage < COVERED && from.filled >= FEW_ROWS;
+        if (found.orphans && !pointer.is_clear()) || (pointer.is_weak() && scattered) {
+            return;
+        }
+        let confidence = pointer.weight() + found.weight + self.kinship(table, target);
+        let better = candidates
+            .get(&target.at)
+            .is_none_or(|known| known.confidence < confidence);
+        if better {
+            candidates.insert(
+                target.at,
+                Candidate {
+                    target,
+                    pointer,
+                    confidence,
+                    found,
+                },
+            );
+        }
+    }
+
+    /// Tables that share words belong together: `sales_order_lines` and `sales_orders`, `articles` and `article_categories`.
+    fn kinship(&self, table: usize, target: &Target<'_>) -> f64 {
+        let own = &self.names.readings(table)[0];
+        let other = &target.readings[0];
+        let first = own.len() > 1
+            && other.len() > 1
+            && own[0] == other[0]
+            && !self.names.is_prefix(&own[0]);
+        let about = other.len() > 1
+            && own
+                .last()
+                .is_some_and(|last| other.iter().any(|word| same(word, last)));
+        if first || about { 0.02 } else { 0.0 }
+    }
+
+    /// The table of people that is meant: whose keys end where the values end, and who fit the role; none where two are as good.
+    fn person(&self, table: usize, column: usize, name: &ColumnName) -> Option<Candidate<'_, 'a>> {
+        let own = self.names.people(table).is_some();
+        let mut candidates = BTreeMap::new();
+        for target in self
+            .targets
+            .all()
+            .filter(|target| self.names.people(target.at).is_some())
+        {
+            // In a table of people, another row of it is meant, as a manager.
+            if !own || target.at == table {
+                self.add(&mut candidates, (table, column), target, Pointer::Person);
+            }
+        }
+        let rank = |found: &Candidate<'_, '_>| {
+            let people = self.names.people(found.target.at);
+            let fits = found.found.coverage >= FITS;
+            (
+                !fits,
+                people.map(|people| people.rank(name.is_record_role())),
+            )
+        };
+        let mut candidates: Vec<Candidate<'_, 'a>> = candidates
+            .into_values()
+            .filter(|found| found.confidence >= THRESHOLD)
+            .collect();
+        candidates.sort_by(|a, b| {
+            rank(a)
+                .cmp(&rank(b))
+                .then(b.found.coverage.total_cmp(&a.found.coverage))
+        });
+        let mut candidates = candidates.into_iter();
+        let best = candidates.next()?;
+        match candidates.next() {
+            Some(next)
+                if rank(&best) == rank(&next)
+                    && best.found.coverage - next.found.coverage < 0.1 =>
+            {
+                None
+            }
+            Some(_) | None => Some(best),
+        }
+    }
+
+    /// The one table that holds all the values, where that is no accident.
+    fn nameless(&self, table: usize, column: usize) -> Vec<Candidate<'_, 'a>> {
+        let from = &self.tables[table];
+        let meta = &from.columns[column];
+        let values = self.values.of(table, column);
+        let text = matches!(meta.data_type, DataType::Text | DataType::Uuid);
+        if !text
+            || values.distinct.len() < NAMELESS_VALUES
+            || is_unique(from, std::slice::from_ref(&meta.name))
+        {
+            return Vec::new();
+        }
+        let mut candidates = BTreeMap::new();
+        for target in self.targets.holding(&self.values, values) {
+            if target.at != table && target.key.data_type == meta.data_type {
+                self.add(&mut candidates, (table, column), target, Pointer::Nothing);
+            }
+        }
+        let mut candidates: Vec<Candidate<'_, 'a>> = candidates.into_values().collect();
+        // Numbers in a row are among the keys of many tables: those are meant whose keys end where the values end.
+        let fitting = candidates
+            .iter()
+            .filter(|found| found.found.coverage >= FITS)
+            .count();
+        let many = values.filled >= NAMELESS_ROWS;
+        candidates.retain_mut(|found| {
+            let rare = found.found.log_chance <= NAMELESS_CHANCE;
+            let fits = many && fitting == 1 && found.found.coverage >= FITS && is_coded(values);
+            if fits && !rare {
+                found.confidence = THRESHOLD + 0.005;
+            }
+            (rare || fits) && found.confidence >= THRESHOLD
+        });
+        candidates
+    }
+
+    /// The best candidate; none where two are as good.
+    fn best<'t>(
+        &self,
+        table: usize,
+        mut candidates: Vec<Candidate<'t, 'a>>,
+    ) -> Option<Candidate<'t, 'a>> {
+        // The same name in another schema is another thing, if this schema has one.
+        let schema = &self.tables[table].table.schema;
+        if candidates
+            .iter()
+            .any(|found| found.target.table.table.schema == *schema)
+        {
+            candidates.retain(|found| found.target.table.table.schema == *schema);
+        }
+        candidates.sort_by(|a, b| {
+            b.confidence
+                .total_cmp(&a.confidence)
+                .then(a.pointer.cmp(&b.pointer))
+                .then(b.found.coverage.total_cmp(&a.found.coverage))
+        });
+        let mut candidates = candidates.into_iter();
+        let best = candidates.next()?;
+        match candidates.next() {
+            Some(next)
+                if best.confidence - next.confidence < NEAR && best.pointer >= next.pointer =>
+            {
+                // Where one table's keys are all keys of the other, the other one is meant.
+                let keys = |found: &Candidate<'_, '_>| {
+                    self.values.of(found.target.at, found.target.column)
+                };
+                let (of_best, of_next) = (keys(&best), keys(&next));
+                match (of_best.within(of_next), of_next.within(of_best)) {
+                    (false, true) => Some(best),
+                    (true, false) => Some(next),
+                    (true, true) | (false, false) => None,
+                }
+            }
+            Some(_) | None => Some(best),
         }
     }
 }
 
-fn values(table: &TableMetadata, column: &str) -> BTreeSet<String> {
-    let Some(index) = table.columns.iter().position(|meta| meta.name == column) else {
-        return BTreeSet::new();
-    };
-    table
-        .sample_rows
-        .iter()
-        .filter_map(|row| row.get(index))
-        .filter_map(|value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        })
-        .collect()
+/// Whether texts are codes of one length, as those that are padded with zeros or begin with letters.
+fn is_coded(values: &Values) -> bool {
+    let mut lengths = values.distinct.iter().map(String::len);
+    let first = lengths.next().unwrap_or(0);
+    first >= 6 && lengths.all(|length| length == first)
+}
+
+/// Whether columns of this type are keys and references.
+const fn refers(data_type: DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Integer | DataType::Decimal | DataType::Text | DataType::Uuid
+    )
+}
+
+fn describe(column: &str, to: &TableMetadata, key: &str, pointer: Pointer) -> String {
+    let table = &to.table;
+    match pointer {
+        Pointer::Table => format!("`{column}` names `{table}` and its key `{key}`"),
+        Pointer::Key => format!("`{column}` has the name of the key of `{table}`"),
+        Pointer::Role => format!("`{column}` names `{table}` in a role"),
+        Pointer::Parent => format!("`{column}` names another row of `{table}`"),
+        Pointer::End => format!("`{column}` names the last word of `{table}`"),
+        Pointer::Short => format!("`{column}` is short for `{table}`"),
+        Pointer::Person => format!("`{column}` says what a person is, and `{table}` holds people"),
+        Pointer::Bare => format!("`{column}` names `{table}`"),
+        Pointer::Nothing => {
+            format!("no other key than `{table}`.`{key}` holds the values of `{column}`")
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
-    use crate::model::metadata::{Deferrability, ReferentialAction, TableKind};
+    use crate::model::metadata::{ColumnMetadata, Deferrability, ReferentialAction, TableKind};
 
     fn table(name: &str, columns: &[&str], rows: &[&[i64]]) -> TableMetadata {
         TableMetadata {
@@ -343,7 +569,7 @@ mod tests {
         assert_eq!(join.cardinality, Cardinality::ManyToOne);
         assert!(matches!(
             &join.origin,
-            JoinOrigin::Inferred { confidence, evidence } if *confidence > 0.9 && evidence.len() == 3
+            JoinOrigin::Inferred { confidence, evidence } if *confidence > 0.7 && evidence.len() == 3
         ));
     }
 

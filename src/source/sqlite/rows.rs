@@ -215,12 +215,12 @@ fn row_id(relation: &Relation) -> Option<&'static str> {
         .filter(|_| relation.has_row_ids)
 }
 
-/// The row ids' range in so many steps, and the number of each step.
+/// The row ids' range in so many steps, what is left of it, and the number of each step. No sum of it overflows.
 fn steps(from: &str, row_id: &str, steps: u64) -> String {
     format!(
-        "WITH RECURSIVE span(lo, step) AS (
-           SELECT (SELECT min(s.{row_id}) FROM {from} AS s),
-                  (SELECT max(s.{row_id}) FROM {from} AS s) / {steps} - (SELECT min(s.{row_id}) FROM {from} AS s) / {steps}),
+        "WITH RECURSIVE ends(lo, hi) AS (
+           SELECT (SELECT min(s.{row_id}) FROM {from} AS s), (SELECT max(s.{row_id}) FROM {from} AS s)),
+         span(lo, step, rest) AS (SELECT lo, hi / {steps} - lo / {steps}, hi % {steps} - lo % {steps} FROM ends),
          probe(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM probe WHERE n + 1 < {steps})"
     )
 }
@@ -230,7 +230,8 @@ fn probe_sql(table: &TableMetadata, row_id: &str, rows: u32) -> String {
     let from = quoted(Dialect::Sqlite, &table.table.name);
     format!(
         "{} SELECT {} FROM {from} AS t WHERE t.{row_id} IN (
-           SELECT (SELECT s.{row_id} FROM {from} AS s WHERE s.{row_id} >= span.lo + span.step * probe.n
+           SELECT (SELECT s.{row_id} FROM {from} AS s
+                   WHERE s.{row_id} >= span.lo + span.step * probe.n + span.rest * probe.n / {rows}
                    ORDER BY s.{row_id} LIMIT 1)
            FROM span, probe) ORDER BY t.{row_id}",
         steps(&from, row_id, u64::from(rows)),
