@@ -1,5 +1,6 @@
 //! Tests that need what `tests/run` starts; `tests/run --fast` leaves them out.
 
+mod advice;
 mod bad_services;
 mod branches;
 mod demo;
