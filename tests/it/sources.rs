@@ -168,3 +168,44 @@ impl State {
         found && !self.done.swap(true, Ordering::SeqCst)
     }
 }
+
+/// Gives a word of the model as JSON has it.
+fn word(value: &impl serde::Serialize) -> String {
+    let json = serde_json::to_value(value).expect("JSON");
+    json.as_str().expect("a word").to_owned()
+}
+
+/// Gives the foreign keys of a table, a line each: `name: a,b -> schema.table(x,y) on_delete on_update deferrable`.
+pub fn keys(table: &TableMetadata) -> Vec<String> {
+    let keys = table.foreign_keys.iter().map(|key| {
+        format!(
+            "{}: {} -> {}({}) {} {} {}",
+            key.name.as_deref().unwrap_or("-"),
+            key.columns.join(","),
+            key.to.name,
+            key.to_columns.join(","),
+            word(&key.on_delete),
+            word(&key.on_update),
+            word(&key.deferrable)
+        )
+    });
+    keys.collect()
+}
+
+/// Gives the columns of a table with their types: `a integer, b text`.
+pub fn types(table: &TableMetadata) -> String {
+    let columns = table
+        .columns
+        .iter()
+        .map(|column| format!("{} {}", column.name, word(&column.data_type)));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// Gives the tables with their sorts: `a table, b view`.
+pub fn kinds(metadata: &RawMetadata) -> String {
+    let tables = metadata
+        .tables
+        .iter()
+        .map(|table| format!("{} {}", table.table.name, word(&table.kind)));
+    tables.collect::<Vec<_>>().join(", ")
+}

@@ -5,7 +5,10 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use crate::error::ErrorKind;
-use crate::model::metadata::{DataType, RawMetadata, TableKind};
+use crate::model::metadata::{
+    ColumnMetadata, DataType, Deferrability, Identity, IndexPart, RawMetadata, ReferentialAction,
+    TableKind, TableMetadata,
+};
 use crate::source::{Selection, open};
 
 /// Makes a SQLite file from a script.
@@ -42,7 +45,7 @@ async fn collect(script: &'static str, sample_rows: u32) -> (RawMetadata, Vec<St
     (collected.metadata, collected.notes)
 }
 
-fn table<'a>(metadata: &'a RawMetadata, name: &str) -> &'a crate::model::metadata::TableMetadata {
+fn table<'a>(metadata: &'a RawMetadata, name: &str) -> &'a TableMetadata {
     let found = metadata
         .tables
         .iter()
@@ -302,10 +305,7 @@ async fn child_rows_are_in_the_order_of_their_key_s_bytes() {
     assert_eq!(documents[0].content, "Lines:\n- B\n- a\n- c");
 }
 
-fn column<'a>(
-    table: &'a crate::model::metadata::TableMetadata,
-    name: &str,
-) -> &'a crate::model::metadata::ColumnMetadata {
+fn column<'a>(table: &'a TableMetadata, name: &str) -> &'a ColumnMetadata {
     let found = table.columns.iter().find(|column| column.name == name);
     found.unwrap_or_else(|| panic!("no column {name}"))
 }
@@ -324,7 +324,6 @@ async fn keys_collations_and_indexes_are_told_in_full() {
         10,
     )
     .await;
-    use crate::model::metadata::{Deferrability as D, Identity, IndexPart, ReferentialAction as A};
     let child = table(&metadata, "child");
     let keys: Vec<_> = child
         .foreign_keys
@@ -356,10 +355,17 @@ async fn keys_collations_and_indexes_are_told_in_full() {
     let first = &child.foreign_keys[0];
     assert_eq!(
         (first.on_delete, first.on_update, first.deferrable),
-        (A::Cascade, A::NoAction, D::InitiallyDeferred)
+        (
+            ReferentialAction::Cascade,
+            ReferentialAction::NoAction,
+            Deferrability::InitiallyDeferred
+        )
     );
-    assert_eq!(child.foreign_keys[1].on_update, A::SetNull);
-    assert_eq!(child.foreign_keys[6].deferrable, D::InitiallyImmediate);
+    assert_eq!(child.foreign_keys[1].on_update, ReferentialAction::SetNull);
+    assert_eq!(
+        child.foreign_keys[6].deferrable,
+        Deferrability::InitiallyImmediate
+    );
     assert_eq!(
         notes
             .iter()
@@ -368,7 +374,11 @@ async fn keys_collations_and_indexes_are_told_in_full() {
         2,
         "{notes:?}"
     );
-    let parent = table(&metadata, "Parent");
+    check_columns_and_indexes(&metadata);
+}
+
+fn check_columns_and_indexes(metadata: &RawMetadata) {
+    let (parent, child) = (table(metadata, "Parent"), table(metadata, "child"));
     assert_eq!(column(parent, "id").identity, Some(Identity::ByDefault));
     assert_eq!(column(parent, "code").collation.as_deref(), Some("NOCASE"));
     assert_eq!(parent.unique_keys, [vec!["code"], vec!["a", "b"]]);
@@ -388,7 +398,7 @@ async fn keys_collations_and_indexes_are_told_in_full() {
         (odd.unique, odd.parts.as_slice(), odd.predicate.as_deref()),
         (false, &parts[..], Some("y > 1"))
     );
-    assert!(!column(table(&metadata, "plain"), "a").nullable);
+    assert!(!column(table(metadata, "plain"), "a").nullable);
 }
 
 #[tokio::test]
@@ -513,7 +523,7 @@ async fn statistics_alone_open_no_table() {
 async fn the_number_of_catalogue_queries_does_not_depend_on_that_of_tables() {
     let mut counts = Vec::new();
     for tables in [2, 60] {
-        let script: String = (0..tables)
+        let script: Vec<String> = (0..tables)
             .map(|number| {
                 format!(
                     "CREATE TABLE t{number}(id INTEGER PRIMARY KEY, n INT UNIQUE REFERENCES t{number}(id));
@@ -521,7 +531,7 @@ async fn the_number_of_catalogue_queries_does_not_depend_on_that_of_tables() {
                 )
             })
             .collect();
-        let (_folder, url) = database(script.leak()).await;
+        let (_folder, url) = database(script.concat().leak()).await;
         let collected = open(&url)
             .expect("opens")
             .collect(&all(1))
@@ -552,7 +562,7 @@ async fn hostile_names_arrive_exactly() {
         ",",
     ];
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let script: String = names
+    let script: Vec<String> = names
         .iter()
         .map(|name| {
             let name = quoted(name);
@@ -564,7 +574,7 @@ async fn hostile_names_arrive_exactly() {
             )
         })
         .collect();
-    let (metadata, _) = collect(script.leak(), 5).await;
+    let (metadata, _) = collect(script.concat().leak(), 5).await;
     assert_eq!(metadata.tables.len(), names.len());
     for name in names {
         let table = table(&metadata, name);
@@ -574,10 +584,7 @@ async fn hostile_names_arrive_exactly() {
             (key.name.as_deref(), &key.to, key.to_columns[0].as_str()),
             (Some(name), &table.table, name)
         );
-        assert_eq!(
-            key.deferrable,
-            crate::model::metadata::Deferrability::InitiallyImmediate
-        );
+        assert_eq!(key.deferrable, Deferrability::InitiallyImmediate);
         assert_eq!(table.indexes[0].parts.len(), 2);
         assert_eq!(table.sample_rows.len(), 1);
     }
