@@ -10,5 +10,7 @@ mod gateway;
 mod hostile;
 mod kills;
 mod shipped;
+mod source_faults;
+mod source_mysql;
 mod source_postgres;
 mod validation;
