@@ -152,6 +152,9 @@ pub struct TableProfile {
     pub unique_keys: Vec<Vec<String>>,
     /// Its columns in declared order.
     pub columns: Vec<ColumnProfile>,
+    /// Whether two sampled rows are equal in every column, so that nothing can tell them apart.
+    #[serde(default)]
+    pub equal_rows: bool,
 }
 
 /// Where a join comes from.
@@ -163,6 +166,8 @@ pub enum JoinOrigin {
         /// Its name, where it has one.
         constraint: Option<String>,
     },
+    /// The job names it.
+    Forced,
     /// Names, types and values.
     Inferred {
         /// 0 to 1.

@@ -2,7 +2,7 @@
 //!
 //! 1. [`url`] reads the connection URL; [`open`] chooses the driver.
 //! 2. [`SourceDriver::collect`] reads the catalogue and samples ([`selection`] says of which tables).
-//! 3. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`canonical`]).
+//! 3. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`filter`], [`canonical`]).
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -15,6 +15,7 @@ use crate::model::schema_context::SchemaContext;
 
 pub mod canonical;
 mod documents;
+pub(crate) mod filter;
 pub mod postgres;
 mod sample;
 pub mod selection;
