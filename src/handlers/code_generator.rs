@@ -4,16 +4,15 @@
 
 mod parts;
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::graph::context::Context;
 use crate::graph::event::LogLevel;
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
-use crate::model::advice::LlmAdvice;
+use crate::model::advice::{self, LlmAdvice};
 use crate::model::generated::GeneratedCode;
 use crate::model::job::Runtime;
-use crate::model::plan::{EntityPlan, MigrationPlan};
+use crate::model::plan::MigrationPlan;
 
 const SERVICE: &str = include_str!("../../templates/service.py");
 
@@ -39,7 +38,7 @@ impl NodeHandler for CodeGenerator {
         ctx: &Context,
     ) -> Result<GeneratedCode, HandlerError> {
         if let Some(advice) = &advice {
-            for ignored in apply(&mut plan, advice) {
+            for ignored in advice::apply(&mut plan, &advice.entities) {
                 ctx.log(LogLevel::Warn, ignored);
             }
         }
@@ -62,50 +61,6 @@ impl NodeHandler for CodeGenerator {
             files,
             plan,
         })
-    }
-}
-
-/// Applies the advice to the plan and gives a sentence for each piece of it that does not fit.
-///
-/// An index that is out of range or given twice is left out; advice that leaves no section changes nothing.
-#[must_use]
-pub fn apply(plan: &mut MigrationPlan, advice: &LlmAdvice) -> Vec<String> {
-    let mut ignored = Vec::new();
-    for advised in &advice.entities {
-        match plan
-            .entities
-            .iter_mut()
-            .find(|entity| entity.name == advised.entity)
-        {
-            Some(entity) => select(entity, &advised.sections, &mut ignored),
-            None => ignored.push("advice for an entity that the plan does not have".to_owned()),
-        }
-    }
-    ignored
-}
-
-fn select(entity: &mut EntityPlan, sections: &[u32], ignored: &mut Vec<String>) {
-    let mut seen = BTreeSet::new();
-    let mut chosen = Vec::new();
-    for &index in sections {
-        let section = usize::try_from(index)
-            .ok()
-            .and_then(|index| entity.sections.get(index));
-        match section {
-            Some(section) if seen.insert(index) => chosen.push(section.clone()),
-            _ => ignored.push(format!(
-                "entity `{}`: the advice names section {index}, which does not exist or is named twice",
-                entity.name
-            )),
-        }
-    }
-    if chosen.is_empty() {
-        ignored.push(format!(
-            "entity `{}`: the advice leaves no section; the plan's own stand",
-            entity.name
-        ));
-    } else {
-        entity.sections = chosen;
     }
 }
 
@@ -153,7 +108,7 @@ mod tests {
     use crate::graph::context::{RunEnvironment, Secrets};
     use crate::graph::event::Artifact;
     use crate::handlers::infra_generator::InfraGenerator;
-    use crate::model::advice::{AdviceOrigin, EntityAdvice};
+    use crate::model::advice::{AdviceOrigin, AdvisedPart, EntityAdvice};
 
     /// Names that would do harm if one of them became code, a comment or a template.
     const HOSTILE: &[&str] = &[
@@ -256,7 +211,7 @@ mod tests {
         let mut given = plan("orders");
         given.runtime = Runtime::Fastapi;
         let code = CodeGenerator
-            .run((given.clone(), Some(advice("orders", &[2]))), &ctx)
+            .run((given.clone(), Some(advice("orders", 2))), &ctx)
             .await
             .expect("the code is written");
         assert_eq!(
@@ -291,46 +246,22 @@ mod tests {
         assert_eq!(infra.requirements_sha256, infra.files[1].sha256);
     }
 
-    fn advice(entity: &str, sections: &[u32]) -> LlmAdvice {
+    fn advice(entity: &str, section: u32) -> LlmAdvice {
         LlmAdvice {
             origin: AdviceOrigin::Model,
             reason: None,
             model: "m".to_owned(),
+            tokens: None,
             entities: vec![EntityAdvice {
                 entity: entity.to_owned(),
-                sections: sections.to_vec(),
+                parts: vec![AdvisedPart::Kept {
+                    section,
+                    label: None,
+                }],
+                joins: Vec::new(),
             }],
+            changes: Vec::new(),
             dropped: Vec::new(),
         }
-    }
-
-    #[test]
-    fn advice_orders_and_selects_sections() {
-        let before = plan("orders");
-        let mut after = before.clone();
-        assert_eq!(
-            apply(&mut after, &advice("orders", &[2, 0])),
-            Vec::<String>::new()
-        );
-        let [first, _, third] = before.entities[0].sections.as_slice() else {
-            panic!("three sections")
-        };
-        assert_eq!(after.entities[0].sections, [third.clone(), first.clone()]);
-    }
-
-    #[test]
-    fn advice_that_does_not_fit_is_ignored_and_named() {
-        let before = plan("orders");
-        let mut after = before.clone();
-        assert_eq!(apply(&mut after, &advice("orders", &[1, 1, 9])).len(), 2);
-        assert_eq!(
-            after.entities[0].sections,
-            [before.entities[0].sections[1].clone()]
-        );
-
-        let mut after = before.clone();
-        assert_eq!(apply(&mut after, &advice("orders", &[7])).len(), 2);
-        assert_eq!(apply(&mut after, &advice("nothing", &[0])).len(), 1);
-        assert_eq!(after, before);
     }
 }

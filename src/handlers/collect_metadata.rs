@@ -5,7 +5,7 @@ use crate::graph::event::LogLevel;
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
 use crate::model::job::{JobInput, secret};
 use crate::model::metadata::RawMetadata;
-use crate::source::{self, Selection};
+use crate::source::{self, Counts, Selection};
 
 /// The handler.
 pub struct CollectMetadata;
@@ -27,6 +27,12 @@ impl NodeHandler for CollectMetadata {
             include: input.source.include,
             exclude: input.source.exclude,
             sample_rows: input.source.sample_rows.min(1000),
+            counts: if input.source.exact_counts {
+                Counts::Exact
+            } else {
+                Counts::default()
+            },
+            ..Selection::default()
         };
         let driver = source::open(url)?;
         let collected = tokio::select! {

@@ -14,7 +14,8 @@ use super::schema_errors;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::Secrets;
 use crate::model::job::{
-    EMBEDDED, EmbeddingProvider, ExecutionMode, JobInput, SourceSpec, TargetSpec, secret,
+    EMBEDDED, EmbeddingProvider, ExecutionMode, JobInput, LlmProvider, LlmSpec, SourceSpec,
+    TargetSpec, secret,
 };
 use crate::model::metadata::Dialect;
 use crate::source::url::ConnectionUrl;
@@ -91,7 +92,10 @@ pub fn prepare(job: &Value, variable: Variables) -> Result<PreparedJob> {
     find_references(&input, variable, &mut secrets)?;
     check_urls(&secrets)?;
     let has_key = secrets.get(secret::LLM_API_KEY).is_some();
-    let wanted = input.llm.model.is_some() && has_key;
+    let llm = &input.llm;
+    let needs_none =
+        llm.provider == LlmProvider::Openai && llm.base_url.is_some() && llm.api_key_env.is_none();
+    let wanted = llm.model.is_some() && (has_key || needs_none);
     input.llm.enabled = Some(input.llm.enabled.unwrap_or(wanted));
     Ok(PreparedJob {
         input,
@@ -259,7 +263,7 @@ fn find_references(input: &JobInput, variable: Variables, secrets: &mut Secrets)
     if let Some(key) = embedding_key(input, variable)? {
         secrets.insert(secret::EMBEDDING_API_KEY, key);
     }
-    if let Some(key) = llm_key(input, variable)? {
+    if let Some(key) = llm_key(&input.llm, variable) {
         secrets.insert(secret::LLM_API_KEY, key);
     }
     Ok(())
@@ -295,16 +299,19 @@ fn embedding_key(input: &JobInput, variable: Variables) -> Result<Option<SecretS
     Ok(key.map(SecretString::from))
 }
 
-fn llm_key(input: &JobInput, variable: Variables) -> Result<Option<SecretString>> {
-    let llm = &input.llm;
-    match (&llm.api_key_env, llm.enabled) {
-        (_, Some(false)) => Ok(None),
-        (Some(name), Some(true)) => named_variable("llm.api_key_env", name, variable).map(Some),
-        (Some(name), None) => Ok(variable(name).map(SecretString::from)),
-        // As with embeddings: to another address goes only a key that the job names.
-        (None, _) if llm.base_url.is_some() => Ok(None),
-        (None, _) => Ok(variable("GOOGLE_API_KEY").map(SecretString::from)),
+/// Gives the language model's key, if there is one: without it the stage says so, and the deterministic plan stands.
+fn llm_key(llm: &LlmSpec, variable: Variables) -> Option<SecretString> {
+    if llm.enabled == Some(false) {
+        return None;
     }
+    let name = match (&llm.api_key_env, llm.provider) {
+        (Some(name), _) => name.as_str(),
+        // As with embeddings: to another address goes only a key that the job names.
+        (None, _) if llm.base_url.is_some() => return None,
+        (None, LlmProvider::Gemini) => "GOOGLE_API_KEY",
+        (None, LlmProvider::Openai) => "OPENAI_API_KEY",
+    };
+    variable(name).map(SecretString::from)
 }
 
 fn named_variable(place: &str, name: &str, variable: Variables) -> Result<SecretString> {

@@ -223,9 +223,11 @@ pub enum LlmProvider {
     /// Gemini's `generateContent`.
     #[default]
     Gemini,
+    /// OpenAI's chat completions, or anything that speaks them: Ollama, vLLM.
+    Openai,
 }
 
-/// The optional language model. It sees names, types and statistics, never a row's value.
+/// The optional language model. It sees names, types, keys and classes of statistics, never a row's value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LlmSpec {
@@ -233,10 +235,22 @@ pub struct LlmSpec {
     pub enabled: Option<bool>,
     /// Which API.
     pub provider: LlmProvider,
-    /// The model.
+    /// The model; the provider's usual one if absent. With `openai` at a `base_url` it has to be named.
     pub model: Option<String>,
     /// Where; the provider's own address if absent.
     pub base_url: Option<String>,
-    /// The environment variable that holds the key; `GOOGLE_API_KEY` if this and `base_url` are absent.
+    /// The environment variable that holds the key; `GOOGLE_API_KEY` or `OPENAI_API_KEY` if this and `base_url` are absent.
+    /// With `openai` at a `base_url`, no key is sent if this is absent.
     pub api_key_env: Option<String>,
+    /// What the documents are for, in the words of whoever asks for them. Only with it may the model filter rows.
+    #[schemars(length(max = 2000))]
+    pub prompt: Option<String>,
+    /// Whether comments on tables and columns are sent too. People write examples and names into comments.
+    pub allow_comments: bool,
+    /// The most tokens of question and answer, by the estimate of four bytes a token; 32,000 if absent.
+    #[schemars(range(min = 1000, max = 1_000_000))]
+    pub token_budget: Option<u32>,
+    /// How long all attempts may take together, in seconds; 60 if absent.
+    #[schemars(range(min = 1, max = 600))]
+    pub timeout_seconds: Option<u32>,
 }

@@ -198,6 +198,17 @@ pub enum IndexPart {
     Expression(String),
 }
 
+impl IndexPart {
+    /// Gives the column's name, if it is one.
+    #[must_use]
+    pub fn column(&self) -> Option<String> {
+        match self {
+            Self::Column(name) => Some(name.clone()),
+            Self::Expression(_) => None,
+        }
+    }
+}
+
 /// An index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

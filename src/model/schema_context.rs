@@ -157,6 +157,16 @@ pub struct TableProfile {
     pub equal_rows: bool,
 }
 
+impl TableProfile {
+    /// Gives the unique key that has no column beside these, where there is one: what says that a join to them multiplies no rows.
+    #[must_use]
+    pub fn unique_key_in(&self, columns: &[String]) -> Option<&Vec<String>> {
+        std::iter::once(&self.primary_key)
+            .chain(&self.unique_keys)
+            .find(|key| !key.is_empty() && key.iter().all(|column| columns.contains(column)))
+    }
+}
+
 /// Where a join comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]

@@ -1,29 +1,34 @@
 //! Source databases: one driver each, chosen by the URL's scheme, and the one parser of connection URLs.
 //!
 //! 1. [`url`] reads the connection URL; [`open`] chooses the driver.
-//! 2. [`SourceDriver::collect`] reads the catalogue and samples ([`selection`] says of which tables).
+//! 2. [`SourceDriver::collect`] reads the catalogue in a few statements, then the tables one by one for counts and samples
+//!    ([`selection`] says of which tables and how much; `sharing` spreads them over connections).
 //! 3. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`filter`], [`canonical`]).
+
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::metadata::{Dialect, RawMetadata};
+use crate::model::metadata::{Dialect, RawMetadata, TableMetadata, TableRef};
 use crate::model::plan::EntityPlan;
 use crate::model::schema_context::SchemaContext;
 
 pub mod canonical;
 mod documents;
 pub(crate) mod filter;
+pub mod mysql;
 pub mod postgres;
 mod sample;
 pub mod selection;
+mod sharing;
 pub mod sqlite;
 pub mod url;
 
 pub use documents::SourceDocument;
-pub use selection::Selection;
+pub use selection::{Counts, Limits, Selection};
 pub use url::ConnectionUrl;
 
 /// What a catalogue says, and what could not be read of it.
@@ -33,6 +38,57 @@ pub struct Collected {
     pub metadata: RawMetadata,
     /// What was passed over, one sentence each: names only, never a value.
     pub notes: Vec<String>,
+    /// Tables that the user may not read, sorted; they are not in the metadata.
+    pub denied: Vec<TableRef>,
+    /// Statements that read the catalogue; their number does not depend on that of the tables.
+    pub catalogue_queries: u32,
+}
+
+/// What became of reading a table's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    /// They were read, or nobody asked for them.
+    Read,
+    /// The user may not read them.
+    Denied,
+    /// The table was dropped or changed while the catalogue was read.
+    Gone,
+    /// They could not be read, for this reason.
+    Failed(String),
+}
+
+impl Collected {
+    /// Adds a table, or says why it is not there or not whole. A table that could not be read does not keep the others away.
+    fn add(&mut self, table: TableMetadata, outcome: Outcome) {
+        match outcome {
+            Outcome::Read => self.metadata.tables.push(table),
+            Outcome::Denied => self.denied.push(table.table),
+            Outcome::Gone => self.notes.push(format!(
+                "`{}` is passed over: it was dropped or changed while the catalogue was read",
+                table.table
+            )),
+            Outcome::Failed(why) => {
+                self.notes
+                    .push(format!("`{}` cannot be read: {why}", table.table));
+                self.metadata.tables.push(table);
+            }
+        }
+    }
+}
+
+/// The server ends what takes too long; this ends what a server that stands still does not.
+async fn patient<T>(
+    patience: Duration,
+    running: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(patience, running)
+        .await
+        .unwrap_or_else(|_| {
+            Err(sqlx::Error::Io(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                "it stopped answering in the middle of a statement",
+            )))
+        })
 }
 
 /// A source database. It is only ever read.
@@ -77,6 +133,10 @@ static DRIVERS: &[DriverType] = &[
         dialect: Dialect::Postgres,
         open: postgres::open,
     },
+    DriverType {
+        dialect: Dialect::Mysql,
+        open: mysql::open,
+    },
 ];
 
 /// Gives the driver for a connection URL; connects only when it is used.
@@ -111,6 +171,7 @@ pub async fn inspect(
         include: include.to_vec(),
         exclude: exclude.to_vec(),
         sample_rows,
+        ..Selection::default()
     };
     let metadata = open(url)?.collect(&selection).await?.metadata;
     if metadata.tables.is_empty() {

@@ -1,9 +1,55 @@
-//! Which tables are read: patterns with `*`, each of which has to match something.
+//! Which tables are read, how much of them, and how long it may take. Patterns have `*`, and each has to match something.
+
+use std::collections::HashSet;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::TableRef;
 
-/// Which tables are read, and how many rows of each are kept as a sample.
+/// A table with more rows than this is large: its rows are estimated unless [`Counts::Exact`] is asked for.
+pub(super) const SMALL: u64 = 100_000;
+
+/// How rows are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Counts {
+    /// By the database's statistics alone, so that no table is opened.
+    Statistics,
+    /// Small tables by counting, large ones by statistics.
+    #[default]
+    SmallTables,
+    /// All by counting, which reads every table whole.
+    Exact,
+}
+
+/// What one reading of the catalogue may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest statement.
+    pub statement: Duration,
+    /// Longest statement that reads a view, because nobody needs its rows.
+    pub view: Duration,
+    /// Most connections at once, where the database lets several of them see the same instant.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            statement: Duration::from_mins(2),
+            view: Duration::from_secs(15),
+            connections: 4,
+        }
+    }
+}
+
+impl Limits {
+    /// A server ends a statement by itself; one that stands still does not, and is given up after this.
+    pub(super) fn patience(&self) -> Duration {
+        self.statement + Duration::from_secs(5)
+    }
+}
+
+/// Which tables are read, and how much of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Patterns of tables to read; all if empty.
@@ -12,9 +58,30 @@ pub struct Selection {
     pub exclude: Vec<String>,
     /// Rows a table that are kept as a sample.
     pub sample_rows: u32,
+    /// How rows are counted.
+    pub counts: Counts,
+    /// What the reading may take.
+    pub limits: Limits,
 }
 
 impl Selection {
+    /// Says whether tables have to be opened one by one, for their counts or samples.
+    #[must_use]
+    pub fn opens_tables(&self) -> bool {
+        self.sample_rows > 0 || self.counts != Counts::Statistics
+    }
+
+    /// Keeps those of `items` whose tables are selected.
+    ///
+    /// # Errors
+    /// As [`Selection::choose`].
+    pub fn retain<T>(&self, items: &mut Vec<T>, table: impl Fn(&T) -> &TableRef) -> Result<()> {
+        let tables: Vec<TableRef> = items.iter().map(|item| table(item).clone()).collect();
+        let chosen: HashSet<TableRef> = self.choose(&tables)?.into_iter().collect();
+        items.retain(|item| chosen.contains(table(item)));
+        Ok(())
+    }
+
     /// Gives those of `tables` that are selected, in the same order.
     ///
     /// # Errors
@@ -112,7 +179,7 @@ mod tests {
         Selection {
             include: include.iter().map(|&text| text.to_owned()).collect(),
             exclude: exclude.iter().map(|&text| text.to_owned()).collect(),
-            sample_rows: 5,
+            ..Selection::default()
         }
     }
 

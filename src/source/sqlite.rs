@@ -1,27 +1,31 @@
-//! SQLite: a file opened read-only, seen at one instant. [`reader`] reads the catalogue and the samples.
+//! SQLite: a file opened read-only, seen at one instant by one [`session`]. [`catalogue`] reads what pragmas and the kept statements
+//! ([`ddl`]) say; [`rows`] counts and samples, one table after the other, because another connection would see another instant.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::canonical;
 use super::documents::{self, SourceDocument};
-use super::{Collected, ConnectionUrl, Selection, Snapshot, SourceDriver};
+use super::sharing::share_out;
+use super::{Collected, ConnectionUrl, Selection, Snapshot, SourceDriver, sample};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::{Dialect, RawMetadata};
 use crate::model::plan::EntityPlan;
 
-mod reader;
+mod catalogue;
+mod ddl;
+mod rows;
+mod session;
+mod types;
 
-use reader::Reader;
+use rows::Sampler;
+use session::Session;
 
-/// Longest time that one reading of the catalogue may take.
-const COLLECT_TIMEOUT: Duration = Duration::from_mins(4);
 const INSTANT: &str = "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
 
 /// A SQLite file.
@@ -96,75 +100,53 @@ fn not_a_database(path: &Path) -> Error {
 }
 
 impl Sqlite {
-    async fn connect(&self) -> Result<SqliteConnection> {
-        let options = SqliteConnectOptions::new()
-            .filename(&self.path)
-            .read_only(true)
-            .busy_timeout(Duration::from_secs(10))
-            .disable_statement_logging();
-        let mut connection = options
-            .connect()
-            .await
-            .map_err(|error| self.failed(error))?;
-        // The first read takes the snapshot; `BEGIN` alone does not.
-        for sql in [
-            "PRAGMA query_only = ON",
-            "PRAGMA trusted_schema = OFF",
-            "BEGIN",
-            "SELECT count(*) FROM sqlite_schema",
-        ] {
-            sqlx::query(sql)
-                .execute(&mut connection)
-                .await
-                .map_err(|error| self.failed(error))?;
-        }
-        Ok(connection)
-    }
-
-    fn failed(&self, error: sqlx::Error) -> Error {
-        failed(&self.path, error)
-    }
-
     async fn collect(&self, selection: &Selection) -> Result<Collected> {
-        let mut connection = self.connect().await?;
-        let deadline = Instant::now() + COLLECT_TIMEOUT;
-        connection
-            .lock_handle()
-            .await
-            .map_err(|error| self.failed(error))?
-            .set_progress_handler(10_000, move || Instant::now() < deadline);
-        let mut reader = Reader {
-            connection,
-            path: &self.path,
-            notes: Vec::new(),
-        };
-        let mut tables = reader.catalogue(selection).await?;
-        for table in &mut tables {
-            reader.fill(table, selection.sample_rows).await?;
+        let mut session = Session::open(&self.path).await?;
+        session.limit(selection.limits.statement).await?;
+        let read_at = session.scalar(INSTANT).await?;
+        let server_version = session.scalar("SELECT sqlite_version()").await?;
+        let mut catalogue = catalogue::read(&mut session, selection).await?;
+        let catalogue_queries = session.queries;
+        let mut notes = catalogue.notes;
+        if selection.opens_tables() {
+            let mut samplers = [Sampler {
+                session,
+                selection,
+                notes: Vec::new(),
+                budget: sample::budget(catalogue.relations.len()),
+            }];
+            share_out(&mut samplers, &mut catalogue.relations).await?;
+            let [sampler] = samplers;
+            notes.extend(sampler.notes);
         }
-        Ok(Collected {
+        let mut collected = Collected {
             metadata: RawMetadata {
                 dialect: Dialect::Sqlite,
                 database: self.database.clone(),
-                server_version: reader.scalar("SELECT sqlite_version()").await?,
-                read_at: reader.scalar(INSTANT).await?,
-                tables,
+                server_version,
+                read_at,
+                tables: Vec::with_capacity(catalogue.relations.len()),
             },
-            notes: reader.notes,
-        })
+            notes,
+            denied: Vec::new(),
+            catalogue_queries,
+        };
+        for relation in catalogue.relations {
+            collected.add(relation.meta, relation.outcome);
+        }
+        Ok(collected)
     }
+}
+
+/// SQLite's own primary code of an error.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<i32>().ok().map(|code| code & 0xff)
 }
 
 fn failed(path: &Path, error: sqlx::Error) -> Error {
     let shown = path.display();
-    let code = match &error {
-        sqlx::Error::Database(database) => database
-            .code()
-            .and_then(|code| code.parse::<i32>().ok())
-            .map(|code| code & 0xff),
-        _ => None,
-    };
-    match code {
+    match code(&error) {
         Some(5 | 6) => Error::new(
             ErrorKind::Unavailable,
             format!("{shown} is locked by another program"),
@@ -191,13 +173,10 @@ impl SourceDriver for Sqlite {
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>>> {
         Box::pin(async {
-            let mut connection = self.connect().await?;
-            let read_at = sqlx::query_scalar(INSTANT)
-                .fetch_one(&mut connection)
-                .await
-                .map_err(|error| self.failed(error))?;
+            let mut session = Session::open(&self.path).await?;
+            let read_at = session.scalar(INSTANT).await?;
             Ok(Box::new(SqliteSnapshot {
-                connection,
+                connection: session.connection,
                 path: self.path.clone(),
                 read_at,
             }) as Box<dyn Snapshot>)

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use relvec::handlers::{analyzer, normalize_schema};
+use relvec::handlers::{analyzer, llm_advisor, normalize_schema};
 use relvec::model::job::JobInput;
 use relvec::model::metadata::{TableKind, TableRef};
 use relvec::model::plan::{EntityPlan, FieldSource, MigrationPlan, ParentJoin, Section};
@@ -29,6 +29,8 @@ const INFERRED_RECALL: f64 = 0.30;
 const COLUMNS_F1: f64 = 0.80;
 /// How many columns may be embedded that must not be.
 const FORBIDDEN: usize = 12;
+/// How many such columns may be offered to a language model.
+const OFFERED: usize = 12;
 
 /// What was found and what is true, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,6 +100,8 @@ pub struct Scores {
     entities_stripped: Score,
     /// Columns that must not be embedded and are, of either database.
     forbidden: Vec<String>,
+    /// Columns that must not be embedded and are offered to a language model, of either database.
+    offered: Vec<String>,
     /// What is wrong and what is missed, a line each.
     remarks: Vec<String>,
 }
@@ -111,6 +115,7 @@ impl Scores {
         self.entities.add(other.entities);
         self.entities_stripped.add(other.entities_stripped);
         self.forbidden.extend(other.forbidden);
+        self.offered.extend(other.offered);
     }
 }
 
@@ -119,6 +124,7 @@ pub struct Found {
     joins: BTreeSet<String>,
     embedding: BTreeSet<String>,
     metadata: BTreeSet<String>,
+    offered: BTreeSet<String>,
     entities: BTreeSet<String>,
 }
 
@@ -138,6 +144,14 @@ pub async fn understand(url: &str) -> Found {
     let context = normalize_schema::normalize(&collected.metadata);
     let plan = analyzer::analyze(&job, &context).expect("a plan").plan;
     found(&context, &plan)
+}
+
+/// Gives the columns that a language model could bring into a document, whatever it answers.
+fn offered(context: &SchemaContext, plan: &MigrationPlan) -> BTreeSet<String> {
+    llm_advisor::offered_columns(plan, Some(context))
+        .into_iter()
+        .map(|(table, column)| format!("{}.{column}", table.name))
+        .collect()
 }
 
 fn found(context: &SchemaContext, plan: &MigrationPlan) -> Found {
@@ -163,6 +177,7 @@ fn found(context: &SchemaContext, plan: &MigrationPlan) -> Found {
             .collect(),
         embedding: BTreeSet::new(),
         metadata: BTreeSet::new(),
+        offered: offered(context, plan),
         entities: plan
             .entities
             .iter()
@@ -273,6 +288,10 @@ pub fn compare(truth: &Truth, declared: &Found, stripped: &Found) -> Scores {
             scores.forbidden.push(format!("{column} ({which})"));
             scores.remarks.push(format!("{which}: FORBIDDEN {column}"));
         }
+        let offered = truth.forbidden.intersection(&found.offered);
+        scores
+            .offered
+            .extend(offered.map(|column| format!("{column} ({which})")));
         for (what, found, wanted, either) in [
             ("join", &found.joins, &truth.joins, &truth.optional_joins),
             (
@@ -363,6 +382,11 @@ pub fn assert_bar(scores: &Scores) {
         scores.forbidden.len() <= FORBIDDEN,
         "columns that must not be embedded: {:?}",
         scores.forbidden
+    );
+    assert!(
+        scores.offered.len() <= OFFERED,
+        "columns that must not be offered to a language model: {:?}",
+        scores.offered
     );
 }
 

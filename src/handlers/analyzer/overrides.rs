@@ -214,7 +214,7 @@ fn forced_join(context: &SchemaContext, spec: &JoinSpec) -> Result<Join> {
             .hint("join columns of the same type"));
         }
     }
-    if unique_key(to, to_columns).is_none() {
+    if to.unique_key_in(to_columns).is_none() {
         return Err(invalid(format!(
             "{place}: ({}) is no unique key of `{}`, so that the join would multiply the rows of `{}`",
             to_columns.join(", "),
@@ -224,7 +224,7 @@ fn forced_join(context: &SchemaContext, spec: &JoinSpec) -> Result<Join> {
         .hint("join to a primary key or to columns with a unique index")
         .hint("if each of the rows refers to one of these instead, turn the join round"));
     }
-    let one = unique_key(from, &spec.columns).is_some();
+    let one = from.unique_key_in(&spec.columns).is_some();
     Ok(Join {
         from: from.table.clone(),
         from_columns: spec.columns.clone(),
@@ -247,16 +247,6 @@ fn comparable(a: DataType, b: DataType) -> bool {
         )
     };
     a == b || (number(a) && number(b))
-}
-
-/// Gives the key of a table that has no column beside these.
-pub(super) fn unique_key<'t>(
-    table: &'t TableProfile,
-    columns: &[String],
-) -> Option<&'t Vec<String>> {
-    std::iter::once(&table.primary_key)
-        .chain(&table.unique_keys)
-        .find(|key| !key.is_empty() && key.iter().all(|column| columns.contains(column)))
 }
 
 /// Gives the tables that are roots whatever they look like.

@@ -114,12 +114,12 @@ impl Holds {
             .iter()
             .map(|column| Name::new(&column.name))
             .collect();
-        let named = names.iter().take(6).any(|name| {
+        let is_person = names.iter().take(6).any(|name| {
             words::PERSON_NAMES
                 .iter()
                 .any(|person| name.words() == *person)
         });
-        let people = Name::new(&table.table.name).ends_in(words::PEOPLE) || named;
+        let people = Name::new(&table.table.name).ends_in(words::PEOPLE) || is_person;
         let account = |(column, name): (&ColumnProfile, &Name)| {
             let numbers = column.class == ValueClass::Personal
                 && column.chars.min >= 13

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::overrides::unique_key;
 use super::roles::{Assessed, Role};
 use super::tables::{Schema, Standing, Table};
 use crate::error::Result;
@@ -331,7 +330,9 @@ pub(super) fn parent_join(alias: &str, left: &str, join: &Join, to: &Table<'_>) 
         left: left.to_owned(),
         table: join.to.clone(),
         on: pairs(join),
-        unique_key: unique_key(to.profile, &join.to_columns)
+        unique_key: to
+            .profile
+            .unique_key_in(&join.to_columns)
             .cloned()
             .unwrap_or_default(),
     }

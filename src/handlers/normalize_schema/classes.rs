@@ -366,7 +366,7 @@ fn is_phone(value: &str, digits: usize) -> bool {
         && (groups.len() > 1 && groups[0] <= 6 || digits >= 10);
     let grouped = matches!(
         groups.as_slice(),
-        [3, 3, 4] | [1, 3, 3, 4] | [3, 3, 3] | [3, 4] | [3, 2, 2, 2] | [2, 3, 2, 2]
+        [3, 3, 3 | 4] | [1, 3, 3, 4] | [3, 4] | [3, 2, 2, 2] | [2, 3, 2, 2]
     );
     area || grouped
 }

@@ -225,6 +225,24 @@ fn keys_go_to_their_own_provider_only() {
     );
     let elsewhere = json!({"model": "m", "base_url": "http://localhost:1"});
     assert_eq!(model_key(elsewhere), None);
+    let openai = json!({"model": "m", "provider": "openai"});
+    assert_eq!(model_key(openai), None, "Google's key is not for OpenAI");
+    // A key that the job names and that is not set is the stage's to tell: it falls back.
+    let unset = json!({"enabled": true, "model": "m", "api_key_env": "NOT_SET"});
+    assert_eq!(model_key(unset), None);
+}
+
+#[test]
+fn a_server_of_ones_own_is_asked_without_a_key() {
+    let enabled = |llm: Value| {
+        let job = json!({"source": {"url": "sqlite:shop.db"}, "llm": llm});
+        prepare(&job, variable).unwrap().input.llm.enabled
+    };
+    let ollama = json!({"provider": "openai", "model": "llama3.1:8b", "base_url": "http://localhost:11434/v1"});
+    assert_eq!(enabled(ollama.clone()), Some(true));
+    let mut with_key = ollama;
+    with_key["api_key_env"] = "NOT_SET".into();
+    assert_eq!(enabled(with_key), Some(false));
 }
 
 #[test]

@@ -196,16 +196,12 @@ async fn what_is_not_a_readable_database_is_named() {
 async fn the_source_cannot_be_written() {
     let (_folder, url) = database("CREATE TABLE t(a); INSERT INTO t VALUES(1);").await;
     let url = super::super::ConnectionUrl::parse(secrecy::ExposeSecret::expose_secret(&url));
-    let sqlite = super::Sqlite {
-        path: url
-            .expect("valid")
-            .sqlite_path()
-            .expect("SQLite")
-            .to_owned(),
-        database: String::new(),
-    };
-    let mut connection = sqlite.connect().await.expect("connects");
-    let written = sqlx::query("DELETE FROM t").execute(&mut connection).await;
+    let url = url.expect("valid");
+    let path = url.sqlite_path().expect("SQLite");
+    let mut session = super::Session::open(path).await.expect("connects");
+    let written = sqlx::query("DELETE FROM t")
+        .execute(&mut session.connection)
+        .await;
     assert!(written.is_err());
 }
 

@@ -1,5 +1,6 @@
 //! Tests that need what `tests/run` starts; `tests/run --fast` leaves them out.
 
+mod advice;
 mod bad_services;
 mod branches;
 mod demo;
@@ -8,6 +9,7 @@ mod end_to_end;
 mod gateway;
 mod hostile;
 mod kills;
+mod overrides;
 mod shipped;
 mod source_postgres;
 mod validation;

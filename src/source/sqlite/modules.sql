@@ -1,0 +1,1 @@
+SELECT name, NULL FROM pragma_module_list
