@@ -72,6 +72,7 @@ fn describe_join(join: &Join) -> String {
     };
     let origin = match &join.origin {
         JoinOrigin::Declared { .. } => "declared".to_owned(),
+        JoinOrigin::Forced => "by the job".to_owned(),
         JoinOrigin::Inferred {
             confidence,
             evidence,

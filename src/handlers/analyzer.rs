@@ -1,31 +1,38 @@
 //! `analyzer`: what is worth embedding, and how a document of it is made.
 //!
-//! 1. [`roles`]: what each column is for, from its name ([`words`]) and its values.
-//! 2. [`tables`]: what each table is: an entity, a part of one, or neither.
-//! 3. [`sections`]: the document, the metadata and the joins of each entity.
-//! 4. [`embedding`]: the model's defaults and the estimate.
+//! 1. [`overrides`]: what the job says about tables and joins is laid over the schema.
+//! 2. [`roles`]: what each column is for, from its name ([`words`]) and its values; then what the job says about it.
+//! 3. [`tables`]: what each table is: an entity, a part of one, or neither.
+//! 4. [`sections`]: the document, the metadata and the joins of each entity, or the job's [`template`]; its filter.
+//! 5. [`embedding`]: the model's defaults and the estimate.
+//! 6. [`questions`]: what its author was not sure of. Each has a default that the plan has, so that nobody has to be there, but for two:
+//!    no table has text worth searching, and rows that are equal have no key. Then the stage parks before anything is generated, and
+//!    an answer goes on with it.
 //!
-//! The same schema context gives the same plan, to the byte.
+//! The same schema context and the same job give the same plan, to the byte.
+
+use std::collections::BTreeMap;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::Context;
 use crate::graph::event::{LogLevel, Question};
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
+use crate::model::analysis::{AnalysisSpec, FilterCondition, TemplateSection};
 use crate::model::job::JobInput;
-use crate::model::plan::{EntityPlan, LeftOut, MigrationPlan, RankedColumn, Section, TargetPlan};
-use crate::model::schema_context::{Join, JoinOrigin, SchemaContext};
+use crate::model::metadata::TableRef;
+use crate::model::plan::{EntityPlan, LeftOut, MigrationPlan, RankedColumn, TargetPlan};
+use crate::model::schema_context::{Join, SchemaContext, TableProfile};
 
 mod embedding;
+mod overrides;
+mod questions;
 mod roles;
 mod sections;
 mod tables;
+mod template;
 mod words;
 
 use tables::{Schema, Standing};
-
-const KEEP: &str = "keep";
-const DROP: &str = "drop";
-const LEAVE_OUT: &str = "leave out";
 
 /// The most tables that are named one by one.
 const MOST_NOTES: usize = 10;
@@ -46,17 +53,42 @@ impl NodeHandler for Analyzer {
 
     async fn run(
         &self,
-        (job, mut context): Self::Input,
+        (mut job, mut context): Self::Input,
         ctx: &Context,
     ) -> Result<MigrationPlan, HandlerError> {
         let dropped = |join: &Join| {
-            ctx.answer(&join_question_id(join))
-                .is_some_and(|answer| answer.choice == DROP)
+            ctx.answer(&questions::join_id(join))
+                .is_some_and(|answer| answer.choice == questions::DROP)
         };
         context.joins.retain(|join| !dropped(join));
-        let analysis = analyze(&job, &context)?;
-        for question in analysis.questions {
+        if let Some(question) = questions::no_text(&job, &context)? {
+            let id = question.id.clone();
             ctx.ask(question);
+            match ctx.answer(&id) {
+                Some(answer) => questions::force_root(&mut job, &context, &answer.choice),
+                None => {
+                    return Err(HandlerError::parked(format!(
+                        "no table has text worth searching; answer `{id}` with the table whose rows get documents all the same, \
+                         or start again with analysis.roots or analysis.include_columns in the job"
+                    )));
+                }
+            }
+        }
+        let analysis = analyze(&job, &context)?;
+        let mut unanswered = Vec::new();
+        for question in analysis.questions {
+            if question.blocking && ctx.answer(&question.id).is_none() {
+                unanswered.push(format!("`{}`", question.id));
+            }
+            ctx.ask(question);
+        }
+        if !unanswered.is_empty() {
+            return Err(HandlerError::parked(format!(
+                "{} tables have text, rows that are equal and no key, so that their documents cannot be told apart; \
+                 answer {}, or name a key in analysis.keys",
+                unanswered.len(),
+                unanswered.join(", ")
+            )));
         }
         for line in analysis.notes {
             ctx.log(LogLevel::Warn, line);
@@ -85,7 +117,7 @@ impl NodeHandler for Analyzer {
 pub struct Analysis {
     /// The plan.
     pub plan: MigrationPlan,
-    /// Questions that do not block: each default is what the plan has.
+    /// Questions: what does not block has a default, and the plan has that.
     pub questions: Vec<Question>,
     /// Tables with rows that no document will hold, one sentence each.
     pub notes: Vec<String>,
@@ -94,7 +126,7 @@ pub struct Analysis {
 /// Gives the plan for a schema. Pure: the same input gives the same plan.
 ///
 /// # Errors
-/// The schema has no tables, or none of them is worth embedding.
+/// The schema has no tables, or none of them is worth embedding; or the job names something that is not there.
 pub fn analyze(job: &JobInput, context: &SchemaContext) -> Result<Analysis> {
     if context.tables.is_empty() {
         return Err(Error::new(
@@ -103,26 +135,42 @@ pub fn analyze(job: &JobInput, context: &SchemaContext) -> Result<Analysis> {
         )
         .hint("check that source.url names the right database, and what source.include and source.exclude leave"));
     }
-    let schema = Schema::new(context);
+    let spec = &job.analysis;
+    let (context, mut left_out) = overrides::joins(spec, context)?;
+    let context = &context;
+    let schema = Schema::new(context, spec)?;
     let standings = schema.standings();
+    let laid = Laid::new(spec, context)?;
     let mut entities = Vec::new();
-    let mut left_out = Vec::new();
     let mut questions = Vec::new();
     for (table, standing) in schema.tables.iter().zip(&standings) {
+        let profile = table.profile;
         match standing {
             Standing::Entity { key, reasons } => {
-                entities.push(sections::entity(&schema, &standings, table, key, reasons));
+                let template = laid.templates.get(&profile.table).copied();
+                let mut entity =
+                    sections::entity(&schema, &standings, table, (key, reasons), template)?;
+                if entity.sections.is_empty() {
+                    return Err(without_sections(&entity));
+                }
+                if let Some(filter) = laid.filters.get(&profile.table) {
+                    entity.filter = overrides::filter(profile, filter)?;
+                }
+                entities.push(entity);
             }
             Standing::Part { reason, .. } | Standing::LeftOut { reason } => {
                 left_out.push(LeftOut {
-                    table: table.profile.table.clone(),
+                    table: profile.table.clone(),
                     reason: reason.clone(),
                 });
             }
+            Standing::NoKey { .. } if schema.is_forced(&profile.table) => {
+                return Err(without_key(profile));
+            }
             Standing::NoKey { reason } => {
-                questions.push(no_key_question(&table.profile.table.to_string()));
+                questions.push(questions::no_key(profile));
                 left_out.push(LeftOut {
-                    table: table.profile.table.clone(),
+                    table: profile.table.clone(),
                     reason: reason.clone(),
                 });
             }
@@ -131,16 +179,19 @@ pub fn analyze(job: &JobInput, context: &SchemaContext) -> Result<Analysis> {
     if entities.is_empty() {
         return Err(without_text(context, &left_out));
     }
+    laid.check(&entities)?;
     entities.sort_by(|a: &EntityPlan, b| a.name.cmp(&b.name));
-    questions.extend(join_questions(context, &entities));
-    let embedding = embedding::plan(&job.embedding);
+    left_out.sort_by(|a, b| a.table.cmp(&b.table));
+    questions.extend(questions::joins(context, &entities));
+    let embedding = embedding::plan(&job.embedding)?;
+    questions.extend(questions::model(&embedding));
     Ok(Analysis {
         plan: MigrationPlan {
             version: 1,
             dialect: context.dialect,
             database: context.database.clone(),
             target: target(&job.target.table),
-            estimate: embedding::estimate(&entities, context, &embedding),
+            estimate: embedding::estimate(&entities, context, &embedding, &job.embedding),
             embedding,
             runtime: job.execution.runtime,
             ranking: ranking(&schema, &entities),
@@ -150,6 +201,75 @@ pub fn analyze(job: &JobInput, context: &SchemaContext) -> Result<Analysis> {
         questions,
         notes: notes(&schema, &standings),
     })
+}
+
+/// What the job says about documents, by table.
+struct Laid<'a> {
+    templates: BTreeMap<TableRef, &'a [TemplateSection]>,
+    filters: BTreeMap<TableRef, &'a [FilterCondition]>,
+}
+
+impl<'a> Laid<'a> {
+    fn new(spec: &'a AnalysisSpec, context: &SchemaContext) -> Result<Self> {
+        let mut laid = Self {
+            templates: BTreeMap::new(),
+            filters: BTreeMap::new(),
+        };
+        for (name, sections) in &spec.templates {
+            let table = overrides::table(context, "analysis.templates", name)?;
+            laid.templates.insert(table.table.clone(), sections);
+        }
+        for (name, conditions) in &spec.filters {
+            let table = overrides::table(context, "analysis.filters", name)?;
+            laid.filters.insert(table.table.clone(), conditions);
+        }
+        Ok(laid)
+    }
+
+    /// Whether each of these tables gets documents: a filter that is not applied would be worse than none.
+    fn check(&self, entities: &[EntityPlan]) -> Result<()> {
+        let lists = [
+            ("templates", self.templates.keys().collect::<Vec<_>>()),
+            ("filters", self.filters.keys().collect()),
+        ];
+        for (list, tables) in lists {
+            for table in tables {
+                if !entities.iter().any(|entity| entity.root == *table) {
+                    let roots: Vec<String> = entities
+                        .iter()
+                        .map(|entity| entity.root.to_string())
+                        .collect();
+                    let message =
+                        format!("analysis.{list}: `{table}` gets no documents of its own");
+                    return Err(Error::new(ErrorKind::Invalid, message).hint(format!(
+                        "name it in analysis.roots; these have documents: {}",
+                        roots.join(", ")
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn without_sections(entity: &EntityPlan) -> Error {
+    let message = format!(
+        "`{}` has no column whose text could make a document",
+        entity.root
+    );
+    Error::new(ErrorKind::Invalid, message).hint(
+        "name columns in analysis.include_columns, or the whole document in analysis.templates",
+    )
+}
+
+fn without_key(table: &TableProfile) -> Error {
+    let message = format!(
+        "analysis.roots: no key identifies the rows of `{}`",
+        table.table
+    );
+    Error::new(ErrorKind::Invalid, message).hint(
+        "name the columns that identify them in analysis.keys, or give the table a primary key",
+    )
 }
 
 /// Names the tables whose rows are in no document. Views repeat rows of tables, and what has no key is a question.
@@ -200,79 +320,7 @@ fn without_text(context: &SchemaContext, left_out: &[LeftOut]) -> Error {
     )
     .hint("look at what was found with `relvec inspect`")
     .hint("if the tables are sampled too thinly, raise source.sample_rows; if they are left out, widen source.include")
-}
-
-fn no_key_question(table: &str) -> Question {
-    Question {
-        id: format!("no_key:{table}"),
-        stage: String::new(),
-        text: format!(
-            "`{table}` has text but no key that identifies its rows, so it is left out. Give it a primary key and run again, or leave it out?"
-        ),
-        choices: vec![LEAVE_OUT.to_owned()],
-        default: Some(LEAVE_OUT.to_owned()),
-        blocking: false,
-    }
-}
-
-fn join_question_id(join: &Join) -> String {
-    format!("join:{}.{}", join.from, join.from_columns.join(","))
-}
-
-/// Asks about every inferred join that a document depends on.
-fn join_questions(context: &SchemaContext, entities: &[EntityPlan]) -> Vec<Question> {
-    let mut questions = Vec::new();
-    for join in &context.joins {
-        let JoinOrigin::Inferred {
-            confidence,
-            evidence,
-        } = &join.origin
-        else {
-            continue;
-        };
-        if !entities.iter().any(|entity| uses(entity, join)) {
-            continue;
-        }
-        questions.push(Question {
-            id: join_question_id(join),
-            stage: String::new(),
-            text: format!(
-                "No foreign key says that `{}` ({}) refers to `{}`, but it looks so (confidence {confidence:.2}: {}). Keep the join?",
-                join.from,
-                join.from_columns.join(", "),
-                join.to,
-                evidence.join("; ")
-            ),
-            choices: vec![KEEP.to_owned(), DROP.to_owned()],
-            default: Some(KEEP.to_owned()),
-            blocking: false,
-        });
-    }
-    questions
-}
-
-fn uses(entity: &EntityPlan, join: &Join) -> bool {
-    let joins = |parents: &[crate::model::plan::ParentJoin]| {
-        parents.iter().any(|parent| {
-            parent.table == join.to
-                && parent
-                    .on
-                    .iter()
-                    .map(|pair| &pair.from)
-                    .eq(&join.from_columns)
-        })
-    };
-    joins(&entity.parents)
-        || entity.sections.iter().any(|section| match section {
-            Section::Field { .. } => false,
-            Section::Children {
-                table, on, parents, ..
-            } => {
-                joins(parents)
-                    || (*table == join.from
-                        && on.iter().map(|pair| &pair.from).eq(&join.from_columns))
-            }
-        })
+    .hint("to embed one all the same, name it in the job's analysis.roots and its columns in analysis.include_columns")
 }
 
 /// Every column that was considered, best first.

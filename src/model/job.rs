@@ -7,6 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::analysis::AnalysisSpec;
 use crate::graph::output::{Kind, Output};
 use crate::graph::plan::Selection;
 
@@ -26,7 +27,7 @@ pub mod secret {
 pub const EMBEDDED: &str = "embedded";
 
 /// The job: source, target, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobInput {
     /// Where rows come from.
@@ -37,6 +38,9 @@ pub struct JobInput {
     /// How texts become vectors.
     #[serde(default)]
     pub embedding: EmbeddingSpec,
+    /// What a person says about the source: roots, joins, columns, templates, filters.
+    #[serde(default)]
+    pub analysis: AnalysisSpec,
     /// How the generated script is run.
     #[serde(default)]
     pub execution: ExecutionSpec,
@@ -154,7 +158,7 @@ pub enum EmbeddingProvider {
 }
 
 /// How texts become vectors.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbeddingSpec {
     /// Which API.
@@ -170,6 +174,12 @@ pub struct EmbeddingSpec {
     pub api_key_env: Option<String>,
     /// The file that holds the key.
     pub api_key_file: Option<String>,
+    /// Most tokens a chunk; what suits the model if absent. A model that is known takes no more than it reads.
+    #[schemars(range(min = 16, max = 32768))]
+    pub chunk_tokens: Option<u32>,
+    /// What a million tokens cost, in any currency; without it the plan has no cost.
+    #[schemars(range(min = 0.0, max = 1_000_000.0))]
+    pub price_per_million_tokens: Option<f64>,
 }
 
 /// How the generated script is run.

@@ -1,6 +1,7 @@
 //! The outputs that handlers exchange, in the order in which the default graph writes them.
 
 pub mod advice;
+pub mod analysis;
 pub mod execution;
 pub mod gate;
 pub mod generated;

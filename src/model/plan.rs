@@ -19,7 +19,8 @@
 //!    key (texts by their bytes), with the row's values that are not blank, trimmed; a row with none gives no line; no
 //!    rows give no lines at all.
 //! 4. The lines are joined with a line feed. A document without a line is empty: it is counted and not embedded.
-//! 5. Chunks are consecutive pieces of the document; put together they are the document again, to the byte.
+//! 5. A root row gets a document if it passes every condition of the entity's filter.
+//! 6. Chunks are consecutive pieces of the document; put together they are the document again, to the byte.
 //!
 //! The content hash of a chunk is SHA-256 over the chunk's text and then each metadata value in plan order, each
 //! encoded as `T`, its length in bytes as eight bytes big-endian, and its UTF-8 bytes; NULL is the single byte `N`. The id of a chunk
@@ -63,8 +64,11 @@ pub struct ParentJoin {
     pub left: String,
     /// The table joined.
     pub table: TableRef,
-    /// `from` is a column of `left`, `to` one of `table`; the `to` columns are a unique key of `table`.
+    /// `from` is a column of `left`, `to` one of `table`; the `to` columns have a unique key of `table` among them.
     pub on: Vec<ColumnPair>,
+    /// That key: what says that the join never multiplies rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unique_key: Vec<String>,
 }
 
 /// Where a field's value comes from.
@@ -123,6 +127,67 @@ pub struct MetadataField {
     pub source: FieldSource,
 }
 
+/// How a column is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Operator {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Le,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Ge,
+    /// One of a list.
+    In,
+    /// None of a list.
+    NotIn,
+    /// Like a pattern with `%` and `_`; `!` takes their meaning away.
+    Like,
+    /// NULL.
+    IsNull,
+    /// Not NULL.
+    IsNotNull,
+}
+
+impl Operator {
+    /// Gives its SQL, which is the same in every dialect.
+    #[must_use]
+    pub const fn sql(self) -> &'static str {
+        match self {
+            Self::Eq => "=",
+            Self::Ne => "<>",
+            Self::Lt => "<",
+            Self::Le => "<=",
+            Self::Gt => ">",
+            Self::Ge => ">=",
+            Self::In => "IN",
+            Self::NotIn => "NOT IN",
+            Self::Like => "LIKE",
+            Self::IsNull => "IS NULL",
+            Self::IsNotNull => "IS NOT NULL",
+        }
+    }
+}
+
+/// A condition on a root row. The database compares, by the column's own type and collation; NULL passes `is_null` only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// The column of the root.
+    pub column: PlanColumn,
+    /// How it is compared.
+    pub op: Operator,
+    /// With what, as texts that fit the column's type: decimal digits for numbers, `true` and `false` for truth values. One for a
+    /// comparison, any number for a list, none for NULL.
+    pub values: Vec<String>,
+}
+
 /// A business object that gets documents: one root row, one document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -133,8 +198,11 @@ pub struct EntityPlan {
     pub root: TableRef,
     /// A key of the root whose columns are not NULL, in key order; the primary key where there is one.
     pub key: Vec<PlanColumn>,
-    /// Rows of the root when the plan was made.
+    /// Rows of the root when the plan was made, whether they pass the filter or not.
     pub row_count: u64,
+    /// What a root row has to be like to get a document; all of it has to hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<Condition>,
     /// N:1 joins, each after the one it hangs on.
     pub parents: Vec<ParentJoin>,
     /// The document's parts in order.
@@ -206,10 +274,10 @@ pub struct TargetPlan {
 }
 
 /// What the migration is expected to cost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {
-    /// Documents: the root rows of every entity.
+    /// Documents: the root rows of every entity; more than there will be where a filter leaves rows out.
     pub documents: u64,
     /// Chunks, from the samples' lengths.
     pub chunks: u64,
@@ -217,6 +285,15 @@ pub struct Estimate {
     pub tokens: u64,
     /// Requests to the embedding API.
     pub requests: u64,
+    /// What the tokens cost by the price that the job gives, in its currency.
+    #[serde(default)]
+    pub cost: Option<f64>,
+    /// Bytes of the target table: texts, metadata and vectors; absent where the dimension is not known yet.
+    #[serde(default)]
+    pub table_bytes: Option<u64>,
+    /// Bytes of its HNSW index; absent where the dimension is not known yet or has no index.
+    #[serde(default)]
+    pub index_bytes: Option<u64>,
 }
 
 /// What `analyzer` writes.

@@ -152,6 +152,19 @@ pub struct TableProfile {
     pub unique_keys: Vec<Vec<String>>,
     /// Its columns in declared order.
     pub columns: Vec<ColumnProfile>,
+    /// Whether two sampled rows are equal in every column, so that nothing can tell them apart.
+    #[serde(default)]
+    pub equal_rows: bool,
+}
+
+impl TableProfile {
+    /// Gives the unique key that has no column beside these, where there is one: what says that a join to them multiplies no rows.
+    #[must_use]
+    pub fn unique_key_in(&self, columns: &[String]) -> Option<&Vec<String>> {
+        std::iter::once(&self.primary_key)
+            .chain(&self.unique_keys)
+            .find(|key| !key.is_empty() && key.iter().all(|column| columns.contains(column)))
+    }
 }
 
 /// Where a join comes from.
@@ -163,6 +176,8 @@ pub enum JoinOrigin {
         /// Its name, where it has one.
         constraint: Option<String>,
     },
+    /// The job names it.
+    Forced,
     /// Names, types and values.
     Inferred {
         /// 0 to 1.

@@ -10,6 +10,7 @@
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::canonical::trimmed;
+use super::filter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::{DataType, Dialect, TableRef};
 use crate::model::plan::{ColumnPair, EntityPlan, FieldSource, ParentJoin, PlanColumn, Section};
@@ -182,10 +183,11 @@ impl Statement<'_> {
         columns.extend(self.key_columns());
         columns.extend(self.value_columns(cells.collect()));
         format!(
-            "SELECT {} FROM {} AS r{}",
+            "SELECT {} FROM {} AS r{}{}",
             columns.join(", "),
             self.table(&self.entity.root),
-            self.joins(&self.entity.parents)
+            self.joins(&self.entity.parents),
+            self.filter()
         )
     }
 
@@ -205,13 +207,28 @@ impl Statement<'_> {
         columns.extend(self.key_columns());
         columns.extend(self.value_columns(cells.collect()));
         format!(
-            "SELECT {} FROM {} AS r JOIN {} AS c ON {}{}",
+            "SELECT {} FROM {} AS r JOIN {} AS c ON {}{}{}",
             columns.join(", "),
             self.table(&self.entity.root),
             self.table(child.table),
             self.pairs("c", "r", child.on),
-            self.joins(child.parents)
+            self.joins(child.parents),
+            self.filter()
         )
+    }
+
+    /// What root rows have to be like.
+    fn filter(self) -> String {
+        let conditions = self.entity.filter.iter().map(|condition| {
+            let column = format!("r.{}", self.quoted(&condition.column.name));
+            filter::condition(self.dialect, &column, condition)
+        });
+        let conditions: Vec<String> = conditions.collect();
+        if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        }
     }
 
     /// The order of child rows: texts by their bytes, everything else by its own order.

@@ -3,7 +3,7 @@
 //! 1. [`url`] reads the connection URL; [`open`] chooses the driver.
 //! 2. [`SourceDriver::collect`] reads the catalogue in a few statements, then the tables one by one for counts and samples
 //!    ([`selection`] says of which tables and how much; `sharing` spreads them over connections).
-//! 3. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`canonical`]).
+//! 3. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`filter`], [`canonical`]).
 
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::model::schema_context::SchemaContext;
 
 pub mod canonical;
 mod documents;
+pub(crate) mod filter;
 pub mod mysql;
 pub mod postgres;
 mod sample;

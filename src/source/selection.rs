@@ -142,13 +142,13 @@ fn no_match(list: &str, pattern: &str, tables: &[TableRef]) -> Error {
 }
 
 /// SQLite's one schema is called `main`, so that `*.audit_*` means the same everywhere.
-fn matches_table(pattern: &str, table: &TableRef) -> bool {
+pub(crate) fn matches_table(pattern: &str, table: &TableRef) -> bool {
     let schema = table.schema.as_deref().unwrap_or("main");
     glob(pattern, &table.name) || glob(pattern, &format!("{schema}.{}", table.name))
 }
 
 /// Matches `*` against any run of characters, in time linear in the text for each star.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {

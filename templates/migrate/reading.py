@@ -5,7 +5,7 @@
 
 def root_pages(source: Source, queries: Queries, width: int) -> Iterator[list[Row]]:
     """Reads the root rows in pages, each after the last key of the one before; long rows make a page shorter."""
-    sql, last = queries.first, ()
+    sql, last = queries.first, list(queries.filter)
     while True:
         page: list[Row] = []
         size = 0
@@ -20,7 +20,7 @@ def root_pages(source: Source, queries: Queries, width: int) -> Iterator[list[Ro
         if not page:
             return
         yield page
-        sql, last = queries.after, page[-1][:width]
+        sql, last = queries.after, [*queries.filter, *page[-1][:width]]
 
 
 class ChildRows:
@@ -43,7 +43,7 @@ def documents(source: Source, entity: dict[str, Any]) -> Iterator[list[Document]
     """Makes the entity's documents in the order of its key, a page at a time; long ones make a page shorter."""
     width, queries = len(entity["key"]), queries_of(source, entity)
     for rows in root_pages(source, queries, width):
-        bounds = rows[0][:width] + rows[-1][:width]
+        bounds = [*queries.filter, *rows[0][:width], *rows[-1][:width]]
         children = [ChildRows(source.children(query, bounds, width)) for query in queries.children]
         page, size = [], 0
         for row in rows:

@@ -135,6 +135,13 @@ def bound(number: int) -> str:
     return f"\0{number}\0"
 
 
+def comparable(data_type: str, text: str) -> Any:
+    """Gives a filter's value as it is bound: a number that came as a text would be compared as a float."""
+    if data_type == "boolean":
+        return int(text == "true")
+    return Decimal(text) if data_type in ("integer", "decimal", "float") else text
+
+
 def compared(terms: list[str], sign: str, bounds: list[str]) -> str:
     """Gives the condition that rows stand before or behind a key, written out so that an index can be used."""
     term, value, strict = terms[0], bounds[0], sign[0]

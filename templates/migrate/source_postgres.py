@@ -95,6 +95,11 @@ def bound(number: int) -> str:
     return f"${number + 1}"
 
 
+def comparable(_data_type: str, text: str) -> Any:
+    """Gives a filter's value as it is bound: without a type, a text gets the column's own."""
+    return text
+
+
 def compared(terms: list[str], sign: str, bounds: list[str]) -> str:
     """Gives the condition that rows stand before or behind a key."""
     return f"({', '.join(terms)}) {sign} ({', '.join(bounds)})"

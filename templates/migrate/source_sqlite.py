@@ -95,6 +95,15 @@ def bound(number: int) -> str:
     return f"iif(?{one}, CAST(?{two} AS TEXT), ?{two})"
 
 
+def comparable(data_type: str, text: str) -> Any:
+    """Gives a filter's value as it is bound: SQLite compares by what a value is."""
+    if data_type == "boolean":
+        return int(text == "true")
+    if data_type == "integer":
+        return int(text)
+    return float(text) if data_type in ("decimal", "float") else text
+
+
 def compared(terms: list[str], sign: str, bounds: list[str]) -> str:
     """Gives the condition that rows stand before or behind a key."""
     return f"({', '.join(terms)}) {sign} ({', '.join(bounds)})"

@@ -1,5 +1,6 @@
 //! How texts become vectors by default, and what that is expected to cost.
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::job::{EmbeddingProvider, EmbeddingSpec};
 use crate::model::plan::{EmbeddingPlan, EntityPlan, Estimate, FieldSource, Section};
 use crate::model::schema_context::{SchemaContext, TableProfile};
@@ -58,8 +59,94 @@ const fn defaults(provider: EmbeddingProvider) -> Defaults {
     }
 }
 
+/// A model by what its name contains, in small letters: the numbers of a vector, the tokens that it reads.
+struct Known {
+    name: &'static str,
+    dimensions: u32,
+    tokens: u32,
+}
+
+const fn known(name: &'static str, dimensions: u32, tokens: u32) -> Known {
+    Known {
+        name,
+        dimensions,
+        tokens,
+    }
+}
+
+/// From the models' own cards. The longer of two names that fit stands first.
+const MODELS: &[Known] = &[
+    known("relvec-hashed", 384, 1_000_000),
+    known("text-embedding-3-small", 1536, 8191),
+    known("text-embedding-3-large", 3072, 8191),
+    known("text-embedding-ada-002", 1536, 8191),
+    known("gemini-embedding-001", 3072, 2048),
+    known("text-embedding-004", 768, 2048),
+    known("paraphrase-multilingual-minilm-l12-v2", 384, 128),
+    known("all-minilm-l6-v2", 384, 256),
+    known("all-minilm-l12-v2", 384, 128),
+    known("all-mpnet-base-v2", 768, 384),
+    known("multilingual-e5-small", 384, 512),
+    known("multilingual-e5-base", 768, 512),
+    known("multilingual-e5-large", 1024, 512),
+    known("e5-small", 384, 512),
+    known("e5-base", 768, 512),
+    known("e5-large", 1024, 512),
+    known("bge-m3", 1024, 8192),
+    known("bge-small", 384, 512),
+    known("bge-base", 768, 512),
+    known("bge-large", 1024, 512),
+    known("gte-small", 384, 512),
+    known("gte-base", 768, 512),
+    known("gte-large", 1024, 512),
+    known("mxbai-embed-large", 1024, 512),
+    known("nomic-embed-text", 768, 8192),
+    known("jina-embeddings-v3", 1024, 8192),
+    known("snowflake-arctic-embed-l", 1024, 512),
+];
+/// Chunks of more tokens say too many things at once.
+const USUAL_TOKENS: u32 = 2000;
+/// What nearly every model reads.
+const CAREFUL_TOKENS: u32 = 400;
+
+fn find(model: &str) -> Option<&'static Known> {
+    let model = model.to_lowercase();
+    MODELS.iter().find(|known| model.contains(known.name))
+}
+
+/// Whether the model's dimension and token limit are known here.
+pub(super) fn is_known(plan: &EmbeddingPlan) -> bool {
+    find(&plan.model).is_some()
+}
+
+/// The tokens of a chunk: what the job says; else four fifths of what the model reads, because four bytes a token is an estimate that
+/// some languages exceed.
+fn chunk_tokens(spec: &EmbeddingSpec, model: &str, usual: Option<u32>) -> Result<u32> {
+    let limit = find(model).map(|known| known.tokens);
+    let fitting = |limit: u32| (limit / 32 * 25).min(USUAL_TOKENS);
+    match (spec.chunk_tokens, limit) {
+        (Some(tokens), Some(limit)) if tokens > limit => Err(Error::new(
+            ErrorKind::Invalid,
+            format!(
+                "embedding.chunk_tokens is {tokens}, and the model `{model}` reads {limit} tokens"
+            ),
+        )
+        .hint(format!(
+            "leave it out ({}), or take a model that reads more",
+            usual.unwrap_or_else(|| fitting(limit))
+        ))),
+        (Some(tokens), _) => Ok(tokens),
+        (None, _) if usual.is_some() => Ok(usual.unwrap_or(CAREFUL_TOKENS)),
+        (None, Some(limit)) => Ok(fitting(limit)),
+        (None, None) => Ok(CAREFUL_TOKENS),
+    }
+}
+
 /// Gives the embedding part of the plan.
-pub(super) fn plan(spec: &EmbeddingSpec) -> EmbeddingPlan {
+///
+/// # Errors
+/// The job wants longer chunks than the model reads.
+pub(super) fn plan(spec: &EmbeddingSpec) -> Result<EmbeddingPlan> {
     let defaults = defaults(spec.provider);
     let usual_model = spec
         .model
@@ -72,7 +159,11 @@ pub(super) fn plan(spec: &EmbeddingSpec) -> EmbeddingPlan {
         .or_else(|| spec.api_key_file.is_some().then_some("EMBEDDING_API_KEY"))
         .filter(|_| wants_key)
         .map(str::to_owned);
-    EmbeddingPlan {
+    let model = spec.model.as_deref().unwrap_or(defaults.model);
+    let usual_tokens = usual_model.then_some(defaults.chunk_tokens);
+    Ok(EmbeddingPlan {
+        chunk_tokens: chunk_tokens(spec, model, usual_tokens)?,
+        model: model.to_owned(),
         provider: spec.provider,
         base_url: spec
             .base_url
@@ -80,10 +171,6 @@ pub(super) fn plan(spec: &EmbeddingSpec) -> EmbeddingPlan {
             .unwrap_or(defaults.base_url)
             .trim_end_matches('/')
             .to_owned(),
-        model: spec
-            .model
-            .clone()
-            .unwrap_or_else(|| defaults.model.to_owned()),
         dimensions: spec
             .dimensions
             .or(defaults.dimensions.filter(|_| usual_model)),
@@ -91,8 +178,7 @@ pub(super) fn plan(spec: &EmbeddingSpec) -> EmbeddingPlan {
         batch_items: defaults.batch_items,
         batch_tokens: defaults.batch_tokens,
         concurrency: 8,
-        chunk_tokens: defaults.chunk_tokens,
-    }
+    })
 }
 
 /// Gives what a plan is expected to cost, from the mean lengths of the samples.
@@ -100,6 +186,7 @@ pub(super) fn estimate(
     entities: &[EntityPlan],
     context: &SchemaContext,
     embedding: &EmbeddingPlan,
+    spec: &EmbeddingSpec,
 ) -> Estimate {
     let (mut documents, mut chunks, mut tokens) = (0, 0, 0);
     for entity in entities {
@@ -109,6 +196,13 @@ pub(super) fn estimate(
         tokens += entity.row_count * per_document;
         chunks += entity.row_count * per_document.div_ceil(u64::from(embedding.chunk_tokens));
     }
+    let dimensions = embedding
+        .dimensions
+        .or_else(|| find(&embedding.model).map(|known| known.dimensions));
+    let fields: usize = entities.iter().map(|entity| entity.metadata.len()).sum();
+    let metadata = (fields as u64 * FIELD_BYTES)
+        .checked_div(entities.len() as u64)
+        .unwrap_or(0);
     let by_items = chunks.div_ceil(u64::from(embedding.batch_items));
     let by_tokens = tokens.div_ceil(u64::from(embedding.batch_tokens));
     Estimate {
@@ -116,7 +210,41 @@ pub(super) fn estimate(
         chunks,
         tokens,
         requests: by_items.max(by_tokens),
+        cost: spec
+            .price_per_million_tokens
+            .map(|price| (float(tokens) / 1e6 * price * 100.0).round() / 100.0),
+        table_bytes: dimensions.map(|dimensions| {
+            chunks * (ROW_BYTES + vector_bytes(dimensions)) + tokens * 4 + chunks * metadata
+        }),
+        index_bytes: dimensions
+            .filter(|dimensions| *dimensions <= INDEX_LIMIT)
+            .map(|dimensions| index_bytes(chunks, dimensions)),
     }
+}
+
+/// pgvector indexes `vector` up to this dimension; above it the column is a `halfvec`, up to the second one.
+const VECTOR_LIMIT: u32 = 2000;
+const INDEX_LIMIT: u32 = 4000;
+/// A metadata field's name and value.
+const FIELD_BYTES: u64 = 24;
+/// A row's header, its ids, hash, source key, model and time, with the primary key's entry.
+const ROW_BYTES: u64 = 260;
+/// A page of PostgreSQL without its own header.
+const PAGE_BYTES: u64 = 8192;
+const PAGE_ROOM: u64 = 8152;
+/// What an element of an HNSW index with `m = 16` has beside its vector: its header, and its neighbours' places on two levels.
+const ELEMENT_BYTES: u64 = 80 + 6 * 16 * 3;
+
+/// Eight bytes, and four a number, or two in a `halfvec`.
+fn vector_bytes(dimensions: u32) -> u64 {
+    let width = if dimensions > VECTOR_LIMIT { 2 } else { 4 };
+    8 + u64::from(dimensions) * width
+}
+
+/// An element does not stand on two pages, so that large vectors leave a part of each page empty.
+fn index_bytes(chunks: u64, dimensions: u32) -> u64 {
+    let a_page = (PAGE_ROOM / (vector_bytes(dimensions) + ELEMENT_BYTES)).max(1);
+    chunks.div_ceil(a_page) * PAGE_BYTES
 }
 
 fn document_chars(entity: &EntityPlan, context: &SchemaContext) -> f64 {
@@ -210,6 +338,7 @@ mod tests {
                 provider,
                 ..EmbeddingSpec::default()
             })
+            .expect("a plan")
         };
         let relvec = of(EmbeddingProvider::Relvec);
         assert_eq!(relvec.base_url, "http://127.0.0.1:7171/v1");
@@ -229,9 +358,37 @@ mod tests {
             model: Some("mine".to_owned()),
             dimensions: Some(12),
             ..EmbeddingSpec::default()
-        });
+        })
+        .expect("a plan");
         assert_eq!(plan.base_url, "http://127.0.0.1:9/v1");
         assert_eq!((plan.model.as_str(), plan.dimensions), ("mine", Some(12)));
         assert_eq!(plan.api_key_env, None);
+    }
+
+    #[test]
+    fn chunks_fit_the_model() {
+        let of = |model: &str, chunk_tokens| {
+            plan(&EmbeddingSpec {
+                provider: EmbeddingProvider::Openai,
+                model: Some(model.to_owned()),
+                chunk_tokens,
+                ..EmbeddingSpec::default()
+            })
+        };
+        let tokens = |model: &str, wanted| of(model, wanted).expect("a plan").chunk_tokens;
+        assert_eq!(tokens("text-embedding-3-large", None), 2000);
+        assert_eq!(tokens("BAAI/bge-base-en-v1.5", None), 400);
+        assert_eq!(tokens("all-MiniLM-L12-v2", None), 100);
+        assert_eq!(tokens("mine", None), CAREFUL_TOKENS);
+        assert_eq!(tokens("mine", Some(777)), 777);
+        let error = of("BAAI/bge-base-en-v1.5", Some(600)).expect_err("too long");
+        assert!(error.to_string().contains("reads 512 tokens"), "{error}");
+    }
+
+    #[test]
+    fn a_million_vectors_of_1536_numbers_take_a_page_each() {
+        assert_eq!(index_bytes(1_000_000, 1536), 8_192_000_000);
+        assert!(index_bytes(1_000_000, 384) < 2_100_000_000);
+        assert_eq!(vector_bytes(3072), 8 + 6144);
     }
 }

@@ -33,6 +33,10 @@ pub(super) struct Assessed<'a> {
     pub(super) column: &'a ColumnProfile,
     pub(super) name: Name,
     pub(super) role: Role,
+    /// Whether nobody may put it into a text, not even by the job.
+    pub(super) is_secret: bool,
+    /// Whether the job leaves it out.
+    is_excluded: bool,
     /// 0 to 1: how much it is worth as text.
     pub(super) score: f64,
     pub(super) reasons: Vec<String>,
@@ -42,8 +46,26 @@ impl Assessed<'_> {
     /// Whether its name is one that rows are called by, as `name` or `title`.
     pub(super) fn is_named_label(&self) -> bool {
         self.role != Role::Sensitive
+            && !self.is_excluded
             && self.column.data_type == DataType::Text
             && is_label_name(&self.name)
+    }
+
+    /// Puts it into the text, because the job says so.
+    pub(super) fn include(&mut self) {
+        if self.role != Role::Label {
+            self.role = Role::Prose;
+        }
+        self.score = 1.0;
+        self.reasons = vec!["the job wants it (analysis.include_columns)".to_owned()];
+    }
+
+    /// Keeps it out of texts and metadata, because the job says so.
+    pub(super) fn exclude(&mut self) {
+        self.role = Role::Other;
+        self.is_excluded = true;
+        self.score = 0.0;
+        self.reasons = vec!["the job leaves it out (analysis.exclude_columns)".to_owned()];
     }
 
     /// Whether it is a category that says what a thing is about.
@@ -51,6 +73,13 @@ impl Assessed<'_> {
         self.role == Role::Category
             && self.column.data_type == DataType::Text
             && self.name.has(words::TOPICS)
+    }
+
+    /// Whether it is a part of an address.
+    pub(super) fn is_address(&self) -> bool {
+        self.column.class == ValueClass::Address
+            || self.name.has(words::ADDRESSES)
+            || self.name.contains(words::ADDRESS_PARTS)
     }
 
     /// Whether programs write it and programs read it.
@@ -120,13 +149,22 @@ pub(super) fn assess(table: &TableProfile, holds: Holds) -> Vec<Assessed<'_>> {
             Assessed {
                 table: &table.table,
                 column,
+                is_secret: role == Role::Sensitive && is_secret(column, &name),
                 name,
                 role,
+                is_excluded: false,
                 score: (score * 1000.0).round() / 1000.0,
                 reasons,
             }
         })
         .collect()
+}
+
+/// Whether a sensitive column is a secret or a number of an account, rather than a way to reach somebody.
+fn is_secret(column: &ColumnProfile, name: &Name) -> bool {
+    name.has(words::SECRETS)
+        || name.contains(words::SECRET_PARTS)
+        || matches!(column.class, ValueClass::Hash | ValueClass::Personal)
 }
 
 /// Says why a column must be in no text and no metadata, if so.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::roles::{Assessed, Role};
 use super::tables::{Schema, Standing, Table};
+use crate::error::Result;
 use crate::handlers::normalize_schema::names::{humanized, sentence, singular_words, stem, words};
+use crate::model::analysis::TemplateSection;
 use crate::model::metadata::{DataType, TableRef};
 use crate::model::plan::{
     ColumnPair, EntityPlan, FieldSource, MetadataField, ParentJoin, PlanColumn, Section,
@@ -22,14 +24,17 @@ const HANDFUL: u64 = 10;
 /// A table with at most so many rows is a list of categories.
 const CATEGORY_ROWS: u64 = 1000;
 
-/// Gives the plan of an entity.
+/// Gives the plan of an entity; with a template, its parts are those of the template.
+///
+/// # Errors
+/// The template names something that is not there.
 pub(super) fn entity(
     schema: &Schema<'_>,
     standings: &[Standing<'_>],
     table: &Table<'_>,
-    key: &[PlanColumn],
-    reasons: &[String],
-) -> EntityPlan {
+    (key, reasons): (&[PlanColumn], &[String]),
+    template: Option<&[TemplateSection]>,
+) -> Result<EntityPlan> {
     let mut draft = Draft {
         schema,
         root: table,
@@ -45,16 +50,25 @@ pub(super) fn entity(
     draft.add_parents();
     draft.add_fields(Role::Prose);
     draft.add_children(standings);
-    EntityPlan {
+    if let Some(template) = template {
+        draft.sections.clear();
+        draft.labels.clear();
+        for section in template {
+            draft.add_templated(section)?;
+        }
+        draft.drop_unused_parents();
+    }
+    Ok(EntityPlan {
         name: name(schema, &table.profile.table),
         root: table.profile.table.clone(),
         key: key.to_vec(),
         row_count: table.profile.row_count,
+        filter: Vec::new(),
         parents: draft.parents,
         sections: draft.sections,
         metadata: draft.metadata,
         reasons: reasons.to_vec(),
-    }
+    })
 }
 
 /// The table's name, with the schema where another schema has one of the same name.
@@ -105,18 +119,18 @@ pub(super) fn chosen(entities: &[EntityPlan]) -> BTreeSet<(&TableRef, &str)> {
     chosen
 }
 
-struct Draft<'a> {
-    schema: &'a Schema<'a>,
-    root: &'a Table<'a>,
+pub(super) struct Draft<'a> {
+    pub(super) schema: &'a Schema<'a>,
+    pub(super) root: &'a Table<'a>,
     aliases: usize,
-    parents: Vec<ParentJoin>,
-    sections: Vec<Section>,
-    metadata: Vec<MetadataField>,
+    pub(super) parents: Vec<ParentJoin>,
+    pub(super) sections: Vec<Section>,
+    pub(super) metadata: Vec<MetadataField>,
     labels: BTreeSet<String>,
 }
 
 impl<'a> Draft<'a> {
-    fn alias(&mut self) -> String {
+    pub(super) fn alias(&mut self) -> String {
         self.aliases += 1;
         format!("p{}", self.aliases)
     }
@@ -210,7 +224,7 @@ impl<'a> Draft<'a> {
             return None;
         }
         let alias = self.alias();
-        self.parents.push(parent_join(&alias, left, join));
+        self.parents.push(parent_join(&alias, left, join, to));
         let stem = stem_of(join);
         for column in names {
             let mut label = parent_label(&stem, join, column);
@@ -270,7 +284,7 @@ impl<'a> Draft<'a> {
             }
             let alias = self.alias();
             columns.extend(names.into_iter().map(|column| source(&alias, column)));
-            parents.push(parent_join(&alias, "c", parent));
+            parents.push(parent_join(&alias, "c", parent, to));
         }
         let texts = child.columns.iter().filter(|column| column.is_text());
         columns.extend(texts.map(|column| source("c", column)));
@@ -292,7 +306,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn source(alias: &str, column: &Assessed<'_>) -> FieldSource {
+pub(super) fn source(alias: &str, column: &Assessed<'_>) -> FieldSource {
     FieldSource {
         alias: alias.to_owned(),
         column: column.column.name.clone(),
@@ -300,7 +314,7 @@ fn source(alias: &str, column: &Assessed<'_>) -> FieldSource {
     }
 }
 
-fn pairs(join: &Join) -> Vec<ColumnPair> {
+pub(super) fn pairs(join: &Join) -> Vec<ColumnPair> {
     let columns = join.from_columns.iter().zip(&join.to_columns);
     columns
         .map(|(from, to)| ColumnPair {
@@ -310,17 +324,22 @@ fn pairs(join: &Join) -> Vec<ColumnPair> {
         .collect()
 }
 
-fn parent_join(alias: &str, left: &str, join: &Join) -> ParentJoin {
+pub(super) fn parent_join(alias: &str, left: &str, join: &Join, to: &Table<'_>) -> ParentJoin {
     ParentJoin {
         alias: alias.to_owned(),
         left: left.to_owned(),
         table: join.to.clone(),
         on: pairs(join),
+        unique_key: to
+            .profile
+            .unique_key_in(&join.to_columns)
+            .cloned()
+            .unwrap_or_default(),
     }
 }
 
 /// What the referring side calls the row: `customer_id` gives `customer`.
-fn stem_of(join: &Join) -> Vec<String> {
+pub(super) fn stem_of(join: &Join) -> Vec<String> {
     match join.from_columns.as_slice() {
         [column] => {
             let stem = stem(column);
@@ -335,7 +354,7 @@ fn stem_of(join: &Join) -> Vec<String> {
 }
 
 /// `Customer` for `customers.name`, `Customer first name` for `customers.first_name`.
-fn parent_label(stem: &[String], join: &Join, column: &Assessed<'_>) -> String {
+pub(super) fn parent_label(stem: &[String], join: &Join, column: &Assessed<'_>) -> String {
     let table = singular_words(&join.to.name);
     let mut own = words(&column.column.name);
     own.retain(|word| !table.contains(word) && !stem.contains(word));

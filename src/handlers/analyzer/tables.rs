@@ -6,9 +6,14 @@
 //! 3. Rows that cannot be without a row of an entity are parts of its documents: lines (its key and a number), tables of pairs,
 //!    1:1 extensions, comments. A table without text of its own whose lines have sentences becomes an entity.
 
+use std::collections::BTreeSet;
+
+use super::overrides;
 use super::roles::{Assessed, Holds, Role, assess};
 use super::words::{self, Name};
+use crate::error::Result;
 use crate::handlers::normalize_schema::names::{same, singular, singular_words, words as split};
+use crate::model::analysis::AnalysisSpec;
 use crate::model::metadata::{DataType, Dialect, TableRef};
 use crate::model::plan::PlanColumn;
 use crate::model::schema_context::{
@@ -28,6 +33,8 @@ const LINE_NUMBERS: f64 = 0.5;
 pub(super) struct Schema<'a> {
     pub(super) context: &'a SchemaContext,
     pub(super) tables: Vec<Table<'a>>,
+    /// Tables that the job makes roots.
+    roots: BTreeSet<TableRef>,
 }
 
 /// A table with its columns' roles.
@@ -36,6 +43,8 @@ pub(super) struct Table<'a> {
     pub(super) columns: Vec<Assessed<'a>>,
     name: Name,
     holds: Holds,
+    /// The key that the job names.
+    named_key: Option<Vec<String>>,
 }
 
 /// What a table is.
@@ -74,13 +83,14 @@ enum Dependence {
 }
 
 impl<'a> Table<'a> {
-    fn new(profile: &'a TableProfile) -> Self {
+    pub(super) fn new(profile: &'a TableProfile) -> Self {
         let holds = Holds::of(profile);
         Self {
             profile,
             columns: assess(profile, holds),
             name: Name::new(&profile.table.name),
             holds,
+            named_key: None,
         }
     }
 
@@ -106,11 +116,7 @@ impl<'a> Table<'a> {
 
     /// Whether its rows are addresses.
     pub(super) fn is_place(&self) -> bool {
-        let parts = self.columns.iter().filter(|column| {
-            column.column.class == ValueClass::Address
-                || column.name.has(words::ADDRESSES)
-                || column.name.contains(words::ADDRESS_PARTS)
-        });
+        let parts = self.columns.iter().filter(|column| column.is_address());
         parts.count() >= 2 && !self.has_prose()
     }
 
@@ -163,7 +169,9 @@ impl<'a> Table<'a> {
             })
             .collect();
         unique.sort_by_key(|key| key.len());
-        std::iter::once(&self.profile.primary_key)
+        self.named_key
+            .iter()
+            .chain(std::iter::once(&self.profile.primary_key))
             .chain(unique)
             .filter(|key| !key.is_empty())
             .find_map(|key| {
@@ -209,11 +217,27 @@ const fn usable_in_key(data_type: DataType, dialect: Dialect) -> bool {
 }
 
 impl<'a> Schema<'a> {
-    pub(super) fn new(context: &'a SchemaContext) -> Self {
-        Self {
-            context,
-            tables: context.tables.iter().map(Table::new).collect(),
+    /// Reads the columns' roles, and lays over them what the job says.
+    ///
+    /// # Errors
+    /// The job names something that is not there.
+    pub(super) fn new(context: &'a SchemaContext, spec: &AnalysisSpec) -> Result<Self> {
+        let mut tables: Vec<Table<'a>> = context.tables.iter().map(Table::new).collect();
+        overrides::columns(spec, &mut tables)?;
+        let mut keys = overrides::keys(spec, context)?;
+        for table in &mut tables {
+            table.named_key = keys.remove(&table.profile.table);
         }
+        Ok(Self {
+            roots: overrides::roots(spec, context)?,
+            context,
+            tables,
+        })
+    }
+
+    /// Whether the job makes a table a root.
+    pub(super) fn is_forced(&self, table: &TableRef) -> bool {
+        self.roots.contains(table)
     }
 
     pub(super) fn table(&self, table: &TableRef) -> Option<&Table<'a>> {
@@ -246,13 +270,16 @@ impl<'a> Schema<'a> {
             let Some((join, dependence)) = owners[index] else {
                 continue;
             };
+            if self.is_forced(&table.profile.table) {
+                continue;
+            }
             if matches!(standings[index], Standing::NoKey { .. }) || table.technical().is_some() {
                 continue;
             }
-            if self
+            let owner_is_part = self
                 .place(&join.to)
-                .is_some_and(|owner| owners[owner].is_some())
-            {
+                .is_some_and(|owner| owners[owner].is_some() && !self.is_forced(&join.to));
+            if owner_is_part {
                 // Parts of parts are not followed; sentences stand for themselves then.
                 if !table.has_prose() {
                     standings[index] = Standing::LeftOut {
@@ -307,6 +334,17 @@ impl<'a> Schema<'a> {
         let out = |reason: &str| Standing::LeftOut {
             reason: reason.to_owned(),
         };
+        if self.is_forced(&table.profile.table) {
+            return match table.key(self.context.dialect) {
+                Some(key) => Standing::Entity {
+                    key,
+                    reasons: vec!["the job makes it one (analysis.roots)".to_owned()],
+                },
+                None => Standing::NoKey {
+                    reason: "the job makes it a root, but no key identifies its rows".to_owned(),
+                },
+            };
+        }
         let joins = self.joins_from(&table.profile.table).count();
         if table.profile.kind.is_view() {
             return out("it is a view: its rows come from tables, and it has no key");

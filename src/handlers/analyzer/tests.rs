@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::metadata::TableRef;
+use crate::model::plan::Section;
 use crate::source::sqlite::tests::database;
 
 const SHOP: &str = "

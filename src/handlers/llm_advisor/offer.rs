@@ -290,6 +290,12 @@ impl<'a> Draft<'a> {
                 left: "r".to_owned(),
                 table: join.to.clone(),
                 on: on.clone(),
+                unique_key: self
+                    .view
+                    .table(&join.to)
+                    .and_then(|to| to.unique_key_in(&join.to_columns))
+                    .cloned()
+                    .unwrap_or_default(),
             };
             self.add_columns(&alias, &join.to, Some(&on), Some(&parent));
         }

@@ -32,7 +32,17 @@ pub(super) fn table(table: &TableMetadata) -> TableProfile {
                 column(meta, &values.collect::<Vec<_>>())
             })
             .collect(),
+        equal_rows: has_equal_rows(table),
     }
+}
+
+fn has_equal_rows(table: &TableMetadata) -> bool {
+    let rows: HashSet<String> = table
+        .sample_rows
+        .iter()
+        .map(|row| Value::from(row.clone()).to_string())
+        .collect();
+    rows.len() < table.sample_rows.len()
 }
 
 fn column(meta: &ColumnMetadata, values: &[&Value]) -> ColumnProfile {

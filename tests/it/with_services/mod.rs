@@ -9,6 +9,7 @@ mod end_to_end;
 mod gateway;
 mod hostile;
 mod kills;
+mod overrides;
 mod shipped;
 mod source_faults;
 mod source_mysql;

@@ -1,0 +1,198 @@
+//! What the author of a plan was not sure of. The id of a question says what it is about, so that an answer finds it again.
+
+use super::embedding;
+use super::overrides;
+use super::roles::{Assessed, Role};
+use super::tables::{Schema, Standing, Table};
+use crate::error::Result;
+use crate::graph::event::Question;
+use crate::model::job::JobInput;
+use crate::model::metadata::DataType;
+use crate::model::plan::{EmbeddingPlan, EntityPlan, ParentJoin, Section};
+use crate::model::schema_context::{Join, JoinOrigin, SchemaContext, TableProfile, ValueClass};
+
+const KEEP: &str = "keep";
+/// The choice by which a join goes.
+pub(super) const DROP: &str = "drop";
+const LEAVE_OUT: &str = "leave out";
+const GO_ON: &str = "go on";
+/// The id of the question what to embed.
+const NO_TEXT: &str = "no_text";
+/// Most tables that are offered.
+const OFFERED: usize = 10;
+
+/// Asks about a table that has text and no key. Where rows are equal, no key can be named, and losing them is nobody's default.
+pub(super) fn no_key(table: &TableProfile) -> Question {
+    let name = &table.table;
+    let text = if table.equal_rows {
+        format!(
+            "`{name}` has text, no key, and rows that are equal in every column, so that their documents cannot be told apart. \
+             Give it a key and start again, or leave it out?"
+        )
+    } else {
+        format!(
+            "`{name}` has text but no key that identifies its rows, so it is left out. \
+             Give it a primary key, or name its columns in analysis.keys, and run again; or leave it out?"
+        )
+    };
+    Question {
+        id: format!("no_key:{name}"),
+        stage: String::new(),
+        text,
+        choices: vec![LEAVE_OUT.to_owned()],
+        default: (!table.equal_rows).then(|| LEAVE_OUT.to_owned()),
+        blocking: table.equal_rows,
+    }
+}
+
+/// Gives the id of the question about a join.
+pub(super) fn join_id(join: &Join) -> String {
+    format!("join:{}.{}", join.from, join.from_columns.join(","))
+}
+
+/// Asks about every inferred join that a document depends on.
+pub(super) fn joins(context: &SchemaContext, entities: &[EntityPlan]) -> Vec<Question> {
+    let mut questions = Vec::new();
+    for join in &context.joins {
+        let JoinOrigin::Inferred {
+            confidence,
+            evidence,
+        } = &join.origin
+        else {
+            continue;
+        };
+        if !entities.iter().any(|entity| uses(entity, join)) {
+            continue;
+        }
+        questions.push(Question {
+            id: join_id(join),
+            stage: String::new(),
+            text: format!(
+                "No foreign key says that `{}` ({}) refers to `{}`, but it looks so (confidence {confidence:.2}: {}). Keep the join?",
+                join.from,
+                join.from_columns.join(", "),
+                join.to,
+                evidence.join("; ")
+            ),
+            choices: vec![KEEP.to_owned(), DROP.to_owned()],
+            default: Some(KEEP.to_owned()),
+            blocking: false,
+        });
+    }
+    questions
+}
+
+fn uses(entity: &EntityPlan, join: &Join) -> bool {
+    let joins = |parents: &[ParentJoin]| {
+        parents.iter().any(|parent| {
+            parent.table == join.to
+                && parent
+                    .on
+                    .iter()
+                    .map(|pair| &pair.from)
+                    .eq(&join.from_columns)
+        })
+    };
+    joins(&entity.parents)
+        || entity.sections.iter().any(|section| match section {
+            Section::Field { .. } => false,
+            Section::Children {
+                table, on, parents, ..
+            } => {
+                joins(parents)
+                    || (*table == join.from
+                        && on.iter().map(|pair| &pair.from).eq(&join.from_columns))
+            }
+        })
+}
+
+/// Asks about a model whose dimension and token limit are not known here. The API is asked for the dimension before any table is made.
+pub(super) fn model(plan: &EmbeddingPlan) -> Option<Question> {
+    if plan.dimensions.is_some() || embedding::is_known(plan) {
+        return None;
+    }
+    Some(Question {
+        id: format!("model:{}", plan.model),
+        stage: String::new(),
+        text: format!(
+            "The dimension and the token limit of the model `{}` are not known here: the API is asked for the dimension before any table is \
+             made, and chunks have at most {} tokens. Go on, or set embedding.dimensions and embedding.chunk_tokens and run again?",
+            plan.model, plan.chunk_tokens
+        ),
+        choices: vec![GO_ON.to_owned()],
+        default: Some(GO_ON.to_owned()),
+        blocking: false,
+    })
+}
+
+/// Asks what to embed where no table has text worth searching but some have texts; nothing where the plan has entities, or there is
+/// nothing to choose from.
+///
+/// # Errors
+/// The job names something that is not there.
+pub(super) fn no_text(job: &JobInput, context: &SchemaContext) -> Result<Option<Question>> {
+    let (context, _) = overrides::joins(&job.analysis, context)?;
+    let schema = Schema::new(&context, &job.analysis)?;
+    let standings = schema.standings();
+    let planned = |standing: &Standing<'_>| {
+        matches!(standing, Standing::Entity { .. } | Standing::NoKey { .. })
+    };
+    if standings.iter().any(planned) {
+        return Ok(None);
+    }
+    let mut tables: Vec<(f64, &Table<'_>)> = schema
+        .tables
+        .iter()
+        .filter(|table| !table.profile.kind.is_view() && table.key(context.dialect).is_some())
+        .filter_map(|table| {
+            let scores = table
+                .columns
+                .iter()
+                .filter(|column| is_text(column))
+                .map(|column| column.score);
+            Some((scores.reduce(f64::max)?, table))
+        })
+        .collect();
+    tables.sort_by(|a, b| {
+        b.0.total_cmp(&a.0)
+            .then_with(|| a.1.profile.table.cmp(&b.1.profile.table))
+    });
+    let choices: Vec<String> = tables
+        .into_iter()
+        .take(OFFERED)
+        .map(|(_, table)| table.profile.table.to_string())
+        .collect();
+    Ok((!choices.is_empty()).then(|| Question {
+        id: NO_TEXT.to_owned(),
+        stage: String::new(),
+        text: format!(
+            "No table of `{}` has text worth searching: there are names and codes only. Which table's rows get documents all the same, \
+             made of all its texts?",
+            context.database
+        ),
+        choices,
+        default: None,
+        blocking: true,
+    }))
+}
+
+/// Makes a root of the table that a person chose, with all its texts.
+pub(super) fn force_root(job: &mut JobInput, context: &SchemaContext, choice: &str) {
+    job.analysis.roots.push(choice.to_owned());
+    let chosen = context
+        .tables
+        .iter()
+        .find(|table| table.table.to_string() == choice);
+    let Some(profile) = chosen else { return };
+    let table = Table::new(profile);
+    let texts = table.columns.iter().filter(|column| is_text(column));
+    let names = texts.map(|column| format!("{choice}.{}", column.column.name));
+    job.analysis.include_columns.extend(names);
+}
+
+/// Whether a column holds texts that are no secrets and reach nobody.
+fn is_text(column: &Assessed<'_>) -> bool {
+    let text = matches!(column.column.data_type, DataType::Text | DataType::Enum);
+    let filled = column.column.class != ValueClass::Empty || column.column.samples == 0;
+    text && filled && column.role != Role::Sensitive && !column.is_address()
+}
