@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-# A name, its type in each dialect, and what follows the type.
+# A name, its type in every dialect, and what follows the type.
 COLUMNS = [
     ("title", "varchar(200)", "NOT NULL"),
     ("body", "text", ""),
@@ -26,21 +26,25 @@ def statements(dialect: str, tables: int) -> Iterator[str]:
 
 
 def table(dialect: str, name: str, parent: str, comment: str) -> Iterator[str]:
-    mysql, postgres = dialect == "mariadb", dialect == "postgres"
-    columns = ["id integer NOT NULL", "parent_id integer", "self_id integer"]
+    mariadb = dialect == "mariadb"
+    lines = ["id integer NOT NULL", "parent_id integer", "self_id integer"]
     for column, kind, rest in COLUMNS:
-        note = f" COMMENT 'what {column} means here'" if mysql else ""
-        columns.append(f"{column} {kind} {rest}{note}")
-    columns += [
+        note = f" COMMENT 'what {column} means here'" if mariadb else ""
+        lines.append(f"{column} {kind} {rest}{note}")
+    lines += [
         "PRIMARY KEY (id)",
         f"CONSTRAINT {name}_code UNIQUE (code, status)",
         f"CONSTRAINT {name}_parent FOREIGN KEY (parent_id) REFERENCES {parent} (id) ON DELETE CASCADE",
         f"CONSTRAINT {name}_self FOREIGN KEY (self_id) REFERENCES {name} (id)",
     ]
-    options = f" ENGINE = InnoDB COMMENT = '{comment}'" if mysql else ""
-    yield f"CREATE TABLE {name} ({', '.join(columns)}){options}"
-    yield f"CREATE INDEX {name}_created ON {name} (created_at, title)"
-    if postgres:
+    # In MariaDB an index made afterwards is a rebuilt table.
+    if mariadb:
+        lines.append(f"INDEX {name}_created (created_at, title)")
+    options = f" ENGINE = InnoDB COMMENT = '{comment}'" if mariadb else ""
+    yield f"CREATE TABLE {name} ({', '.join(lines)}){options}"
+    if not mariadb:
+        yield f"CREATE INDEX {name}_created ON {name} (created_at, title)"
+    if dialect == "postgres":
         yield f"COMMENT ON TABLE {name} IS '{comment}'"
         for column, _, _ in COLUMNS:
             yield f"COMMENT ON COLUMN {name}.{column} IS 'what {column} means here'"

@@ -113,7 +113,7 @@ pub struct With {
 
 impl With {
     /// Gives where the value of each parameter stands, by the parameter's name.
-    pub(super) fn places_of_values(&self) -> HashMap<String, Range<usize>> {
+    pub(super) fn places_of_values(&self) -> foldhash::HashMap<String, Range<usize>> {
         let names = self.values.keys();
         let place = |name: &String| self.places.get(&pointer_to("", name));
         names
@@ -214,7 +214,7 @@ pub(super) fn read(
     if problems.has_errors() && !errors.is_empty() {
         return Err(problems);
     }
-    Ok(Walker::new(path, text, problems).graph(&table))
+    Ok(Walker::new(path, text, problems).graph(table.into_inner()))
 }
 
 /// Reports what the parser found. It goes on after an error, and then says more about the same line, or about each key of a table

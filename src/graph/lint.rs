@@ -1,8 +1,8 @@
 //! What is likely not meant: warnings of a graph that could run. Silent where it is not sure.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use foldhash::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::certain::Shape;
@@ -94,7 +94,7 @@ impl Lint<'_> {
                 never[edge] = Some(Never::Condition(number));
             }
         }
-        let mut told = HashSet::new();
+        let mut told = HashSet::default();
         let mut dead = vec![false; self.draft.stages.len()];
         for &stage in &self.shape.order {
             let ins = &self.shape.ins[stage];
@@ -208,7 +208,7 @@ impl Lint<'_> {
 
     /// Several conditions leave a stage, and where none of them holds nothing goes on.
     fn branches(&self, found: &mut Diagnostics) {
-        let mut of_edge: HashMap<usize, &Guarded<'_>> = HashMap::new();
+        let mut of_edge: HashMap<usize, &Guarded<'_>> = HashMap::default();
         for guarded in self.conditions {
             if let Owner::Edge(edge) = guarded.of {
                 of_edge.insert(edge, guarded);
@@ -277,7 +277,7 @@ impl Lint<'_> {
 
     /// People read what last stages and stages with side effects write; other outputs are for other stages and for conditions.
     fn unread(&self, found: &mut Diagnostics) {
-        let mut read = HashSet::new();
+        let mut read = HashSet::default();
         for input in self.inputs.values().flatten() {
             if let Some(Source::Stage(stage)) = input.source {
                 read.insert(stage);
@@ -293,7 +293,7 @@ impl Lint<'_> {
             }
         }
         // What is disabled today reads tomorrow, and is read tomorrow.
-        let (mut by_disabled, mut by_any) = (HashSet::new(), HashSet::new());
+        let (mut by_disabled, mut by_any) = (HashSet::default(), HashSet::default());
         for stage in &self.draft.stages {
             for read in stage.handler.iter().flat_map(|it| &it.interface.reads) {
                 by_any.insert(&read.kind);

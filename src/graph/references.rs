@@ -1,8 +1,9 @@
 //! What handlers and conditions read: whether it exists, who writes it, and whether that is certain.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
+use foldhash::{HashMap, HashSet};
 use toml::Spanned;
 
 use super::certain::{Link, Shape};
@@ -184,7 +185,7 @@ impl<'a> Readers<'a> {
                 .chain(writes.iter().flatten().cloned())
                 .collect(),
             writes,
-            writers: HashMap::new(),
+            writers: HashMap::default(),
             guarded: Vec::new(),
             stage_reads: Vec::new(),
             needed: Vec::new(),
@@ -200,7 +201,7 @@ impl<'a> Readers<'a> {
     /// Edges that leave a disabled stage behind which nothing is enabled decide nothing.
     fn moot(&self) -> HashSet<usize> {
         let mut idle = vec![false; self.draft.stages.len()];
-        let mut moot = HashSet::new();
+        let mut moot = HashSet::default();
         for &stage in self.shape.order.iter().rev() {
             let outs = &self.shape.outs[stage];
             idle[stage] = self.draft.stages[stage].disabled.is_some()

@@ -1,10 +1,10 @@
 //! From a file's entries to numbered stages and edges: handlers, parameters, conditions, and the shape of edges.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashSet};
 use serde_json::{Map, Value};
 use toml::Spanned;
 
@@ -135,14 +135,14 @@ pub(super) fn resolve(
         draft: Draft {
             stages: Vec::new(),
             edges: Vec::new(),
-            index: HashMap::new(),
+            index: HashMap::default(),
             has_gaps: file.has_gaps,
             has_unknown_kinds: file.has_gaps,
         },
-        pairs: HashSet::new(),
-        otherwise: HashSet::new(),
+        pairs: HashSet::default(),
+        otherwise: HashSet::default(),
         selection,
-        params: HashMap::new(),
+        params: HashMap::default(),
         found,
     };
     resolver.edges();
@@ -278,7 +278,7 @@ impl Resolver<'_> {
             id: id.clone(),
             handler: built,
             with: Value::Object(values),
-            places: with.map_or_else(HashMap::new, With::places_of_values),
+            places: with.map_or_else(HashMap::default, With::places_of_values),
             has_when: when.is_some(),
             when: self.condition(when),
             disabled: self.disabled(id.get_ref(), entry),

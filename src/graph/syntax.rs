@@ -86,40 +86,40 @@ pub(super) fn is_shallow(expression: &IdedExpr) -> bool {
 }
 
 fn is_within(expression: &IdedExpr, left: usize) -> bool {
-    left > 0
-        && children(expression)
-            .into_iter()
-            .all(|child| is_within(child, left - 1))
+    left > 0 && all_children(expression, &mut |child| is_within(child, left - 1))
 }
 
-fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
+/// Visits the parts of an expression in their order as long as `holds`; says whether it always did.
+fn all_children<'e>(expression: &'e IdedExpr, holds: &mut dyn FnMut(&'e IdedExpr) -> bool) -> bool {
     match &expression.expr {
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
-        Expr::Call(call) => call
-            .target
-            .as_deref()
-            .into_iter()
-            .chain(&call.args)
-            .collect(),
-        Expr::Comprehension(over) => vec![
-            &over.iter_range,
-            &over.accu_init,
-            &over.loop_cond,
-            &over.loop_step,
-            &over.result,
-        ],
-        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => true,
+        Expr::Call(call) => {
+            call.target.as_deref().is_none_or(&mut *holds) && call.args.iter().all(holds)
+        }
+        Expr::Comprehension(over) => {
+            holds(&over.iter_range)
+                && holds(&over.accu_init)
+                && holds(&over.loop_cond)
+                && holds(&over.loop_step)
+                && holds(&over.result)
+        }
+        Expr::List(list) => list.elements.iter().all(holds),
         Expr::Map(map) => map
             .entries
             .iter()
-            .flat_map(|e| entry_parts(&e.expr))
-            .collect(),
+            .all(|entry| all_parts(&entry.expr, holds)),
         Expr::Struct(value) => value
             .entries
             .iter()
-            .flat_map(|e| entry_parts(&e.expr))
-            .collect(),
-        Expr::Select(select) => vec![&select.operand],
+            .all(|entry| all_parts(&entry.expr, holds)),
+        Expr::Select(select) => holds(&select.operand),
+    }
+}
+
+fn all_parts<'e>(entry: &'e EntryExpr, holds: &mut dyn FnMut(&'e IdedExpr) -> bool) -> bool {
+    match entry {
+        EntryExpr::StructField(field) => holds(&field.value),
+        EntryExpr::MapEntry(entry) => holds(&entry.key) && holds(&entry.value),
     }
 }
 
@@ -127,18 +127,12 @@ fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
 pub(super) fn times_before(root: &IdedExpr, literal: &IdedExpr, text: &str) -> usize {
     let of_this = matches!(&root.expr, Expr::Literal(LiteralValue::String(found)) if found.inner() == text)
         && root.id < literal.id;
-    let inner = children(root).into_iter();
-    usize::from(of_this)
-        + inner
-            .map(|child| times_before(child, literal, text))
-            .sum::<usize>()
-}
-
-fn entry_parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
-    match entry {
-        EntryExpr::StructField(field) => vec![&field.value],
-        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
-    }
+    let mut times = usize::from(of_this);
+    all_children(root, &mut |child| {
+        times += times_before(child, literal, text);
+        true
+    });
+    times
 }
 
 /// Gives a function that CEL does not have. The names of operators have other characters than letters.
@@ -158,7 +152,14 @@ pub(super) fn unknown_function(expression: &IdedExpr) -> Option<&str> {
     of_this
         .filter(is_word)
         .filter(|name| !FUNCTIONS.contains(name))
-        .or_else(|| children(expression).into_iter().find_map(unknown_function))
+        .or_else(|| {
+            let mut found = None;
+            all_children(expression, &mut |child| {
+                found = unknown_function(child);
+                found.is_none()
+            });
+            found
+        })
 }
 
 /// Gives the paths that an expression reads, sorted, each once.
@@ -187,7 +188,7 @@ pub(super) fn spells_names(expression: &IdedExpr) -> bool {
         | Expr::Comprehension(_)
         | Expr::List(_)
         | Expr::Map(_)
-        | Expr::Struct(_) => children(expression).into_iter().all(spells_names),
+        | Expr::Struct(_) => all_children(expression, &mut spells_names),
     }
 }
 
@@ -240,9 +241,10 @@ impl<'a> PathReader<'a> {
             self.bound.truncate(outside);
             return;
         }
-        for child in children(expression) {
+        all_children(expression, &mut |child| {
             self.read(child);
-        }
+            true
+        });
     }
 }
 

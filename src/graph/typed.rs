@@ -1,10 +1,10 @@
 //! Holds conditions against the schemas of what they read: the graph's input, outputs, statuses and open questions.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use serde_json::Value;
 
 use super::certain::Shape;
@@ -87,7 +87,7 @@ impl Schemas {
         input: Option<&Kind>,
         guarded: &[Guarded<'_>],
     ) -> Self {
-        let mut schemas = HashMap::new();
+        let mut schemas = HashMap::default();
         for &reference in guarded.iter().flat_map(|guarded| &guarded.references) {
             let Some(key) = reference.and_then(|reference| key(draft, reference)) else {
                 continue;

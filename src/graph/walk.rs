@@ -61,9 +61,10 @@ impl Walker {
         }
     }
 
-    pub(super) fn graph(mut self, table: &Spanned<Table<'_>>) -> GraphFile {
-        let table = table.get_ref();
-        self.known_keys(table, TOP_KEYS, "a graph file");
+    pub(super) fn graph(mut self, mut written: Table<'_>) -> GraphFile {
+        self.known_keys(&written, TOP_KEYS, "a graph file");
+        let edges = written.remove("edges").and_then(|node| self.edges(node));
+        let table = &written;
         let name = self.name_of(table, "name", "the graph's name");
         if name.is_none() && !table.contains_key("name") {
             self.problems.error(
@@ -86,7 +87,6 @@ impl Walker {
             self.known_keys(entries, DEFAULTS_KEYS, "[defaults]");
             defaults = self.policy(entries);
         }
-        let edges = self.edges(table);
         let stages = self.stages(table);
         let tests = self.cases(table);
         GraphFile {
@@ -107,11 +107,13 @@ impl Walker {
         }
     }
 
-    fn edges(&mut self, table: &Table<'_>) -> Option<Vec<EdgeEntry>> {
-        let node = table.get("edges")?;
-        let Some(list) = node.get_ref().as_array() else {
-            self.wrong_type("edges", node, "an array of tables: `[[edges]]`");
+    /// Reads the edges, which are most of a large file. The memory of each table is free for what it becomes.
+    fn edges(&mut self, node: Node<'_>) -> Option<Vec<EdgeEntry>> {
+        if !node.get_ref().is_array() {
+            self.wrong_type("edges", &node, "an array of tables: `[[edges]]`");
             self.has_gaps = true;
+        }
+        let DeValue::Array(list) = node.into_inner() else {
             return None;
         };
         let mut edges = Vec::with_capacity(list.len());
@@ -119,7 +121,7 @@ impl Walker {
             let edge = if let Some(table) = entry.get_ref().as_table() {
                 self.edge(table, entry.span())
             } else {
-                self.wrong_type("edges", entry, "a table: `[[edges]]`");
+                self.wrong_type("edges", &entry, "a table: `[[edges]]`");
                 None
             };
             self.has_gaps |= edge.is_none();

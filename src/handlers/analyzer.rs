@@ -32,6 +32,7 @@ mod tables;
 mod template;
 mod words;
 
+pub(super) use questions::joins as join_questions;
 use tables::{Schema, Standing};
 
 /// The most tables that are named one by one.
@@ -56,11 +57,7 @@ impl NodeHandler for Analyzer {
         (mut job, mut context): Self::Input,
         ctx: &Context,
     ) -> Result<MigrationPlan, HandlerError> {
-        let dropped = |join: &Join| {
-            ctx.answer(&questions::join_id(join))
-                .is_some_and(|answer| answer.choice == questions::DROP)
-        };
-        context.joins.retain(|join| !dropped(join));
+        context.joins.retain(|join| !is_dropped(join, ctx));
         if let Some(question) = questions::no_text(&job, &context)? {
             let id = question.id.clone();
             ctx.ask(question);
@@ -201,6 +198,35 @@ pub fn analyze(job: &JobInput, context: &SchemaContext) -> Result<Analysis> {
         questions,
         notes: notes(&schema, &standings),
     })
+}
+
+/// Gives the schema as the job and the answers to questions leave it: without what they take away, with the joins that they force.
+///
+/// # Errors
+/// The job names something that is not there.
+pub(super) fn as_told(
+    job: &JobInput,
+    mut context: SchemaContext,
+    ctx: &Context,
+) -> Result<SchemaContext> {
+    context.joins.retain(|join| !is_dropped(join, ctx));
+    overrides::joins(&job.analysis, &context).map(|(context, _)| context)
+}
+
+fn is_dropped(join: &Join, ctx: &Context) -> bool {
+    ctx.answer(&questions::join_id(join))
+        .is_some_and(|answer| answer.choice == questions::DROP)
+}
+
+/// Gives the roots whose documents the job describes itself.
+///
+/// # Errors
+/// The job names a table that is not there.
+pub(super) fn described(job: &JobInput, context: &SchemaContext) -> Result<Vec<TableRef>> {
+    Ok(Laid::new(&job.analysis, context)?
+        .templates
+        .into_keys()
+        .collect())
 }
 
 /// What the job says about documents, by table.

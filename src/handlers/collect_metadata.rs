@@ -1,11 +1,16 @@
 //! `collect_metadata`: reads the source's catalogue, row counts and samples.
 
 use crate::graph::context::Context;
-use crate::graph::event::LogLevel;
+use crate::graph::event::{LogLevel, Question};
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
 use crate::model::job::{JobInput, secret};
-use crate::model::metadata::RawMetadata;
+use crate::model::metadata::{RawMetadata, TableRef};
 use crate::source::{self, Counts, Selection};
+
+const CONTINUE: &str = "continue";
+const STOP: &str = "stop";
+/// More tables than this are asked about in one question.
+const QUESTIONS: usize = 20;
 
 /// The handler.
 pub struct CollectMetadata;
@@ -41,8 +46,20 @@ impl NodeHandler for CollectMetadata {
                 return Err(HandlerError::transient("stopped while reading the source"));
             }
         };
-        for note in collected.notes {
-            ctx.log(LogLevel::Warn, note);
+        for note in &collected.notes {
+            ctx.log(LogLevel::Warn, note.clone());
+        }
+        for question in denied_questions(&collected.denied) {
+            if ctx
+                .answer(&question.id)
+                .is_some_and(|answer| answer.choice == STOP)
+            {
+                return Err(HandlerError::permanent(format!(
+                    "{}: grant SELECT on it, or answer `{CONTINUE}`",
+                    question.text
+                )));
+            }
+            ctx.ask(question);
         }
         let tables = &collected.metadata.tables;
         if tables.is_empty() {
@@ -54,5 +71,60 @@ impl NodeHandler for CollectMetadata {
             format!("{} tables and views, {rows} rows", tables.len()),
         );
         Ok(collected.metadata)
+    }
+}
+
+/// Asks about tables that cannot be read. The run goes on without them unless somebody says otherwise.
+fn denied_questions(denied: &[TableRef]) -> Vec<Question> {
+    let ask = |id: String, text: String| Question {
+        id,
+        stage: String::new(),
+        text,
+        choices: vec![CONTINUE.to_owned(), STOP.to_owned()],
+        default: Some(CONTINUE.to_owned()),
+        blocking: false,
+    };
+    if denied.len() > QUESTIONS {
+        let some: Vec<String> = denied
+            .iter()
+            .take(QUESTIONS)
+            .map(ToString::to_string)
+            .collect();
+        let text = format!(
+            "the source's user may not read {} tables, {} and others, so they are left out",
+            denied.len(),
+            some.join(", ")
+        );
+        return vec![ask("denied:*".to_owned(), text)];
+    }
+    denied
+        .iter()
+        .map(|table| {
+            let text = format!("the source's user may not read `{table}`, so it is left out");
+            ask(format!("denied:{table}"), text)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_denied_table_is_asked_about_and_many_are_asked_about_at_once() {
+        let table = |number: usize| TableRef {
+            schema: Some("public".to_owned()),
+            name: format!("t{number}"),
+        };
+        let tables: Vec<TableRef> = (0..30).map(table).collect();
+        let asked = denied_questions(&tables[..2]);
+        assert_eq!(asked[1].id, "denied:public.t1");
+        assert!(!asked[1].blocking && asked[1].default.as_deref() == Some(CONTINUE));
+        let asked = denied_questions(&tables);
+        assert!(
+            asked.len() == 1 && asked[0].text.contains("30 tables"),
+            "{asked:?}"
+        );
+        assert!(denied_questions(&[]).is_empty());
     }
 }

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::Context;
 use crate::graph::event::LogLevel;
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
+use crate::handlers::analyzer;
 use crate::model::advice::{self, AdviceOrigin, LlmAdvice};
 use crate::model::job::{JobInput, LlmProvider, LlmSpec, secret};
 use crate::model::metadata::TableRef;
@@ -54,7 +55,7 @@ impl NodeHandler for LlmAdvisor {
     ) -> Result<LlmAdvice, HandlerError> {
         let model = model_of(&job.llm);
         let result = tokio::select! {
-            result = ask(&job.llm, model, &plan, context.as_ref(), ctx) => result,
+            result = ask(&job, model, &plan, context, ctx) => result,
             () = ctx.cancellation().cancelled() => {
                 return Err(HandlerError::transient("stopped while waiting for the language model"));
             }
@@ -84,7 +85,7 @@ pub fn offered_columns(
     plan: &MigrationPlan,
     context: Option<&SchemaContext>,
 ) -> BTreeSet<(TableRef, String)> {
-    offer::columns(&offer::offers(plan, context, false), plan)
+    offer::columns(&offer::offers(plan, context, &LlmSpec::default()), plan)
 }
 
 /// A server of one's own has no usual model.
@@ -99,14 +100,23 @@ fn model_of(spec: &LlmSpec) -> &str {
 }
 
 async fn ask(
-    spec: &LlmSpec,
+    job: &JobInput,
     model: &str,
     plan: &MigrationPlan,
-    context: Option<&SchemaContext>,
+    context: Option<SchemaContext>,
     ctx: &Context,
 ) -> Result<LlmAdvice> {
+    let spec = &job.llm;
     let service = service(spec, model, ctx)?;
-    let offers = offer::offers(plan, context, spec.allow_comments);
+    let context = context
+        .map(|context| analyzer::as_told(job, context, ctx))
+        .transpose()?;
+    let mut offers = offer::offers(plan, context.as_ref(), spec);
+    if let Some(context) = &context {
+        // What a person wrote is not the model's to change.
+        let described = analyzer::described(job, context)?;
+        offers.retain(|offer| !described.contains(&offer.root));
+    }
     let question = question::ask(service.as_ref(), spec, offers)?;
     write(ctx, "llm_request.json", &question.request)?;
     let seconds = spec.timeout_seconds.unwrap_or(USUAL_SECONDS);
@@ -120,6 +130,17 @@ async fn ask(
     let mut advised = plan.clone();
     for ignored in advice::apply(&mut advised, &choice.entities) {
         ctx.log(LogLevel::Warn, ignored);
+    }
+    if let Some(context) = &context {
+        let known = analyzer::join_questions(context, &plan.entities);
+        let questions = analyzer::join_questions(context, &advised.entities);
+        // What the model wants joined is asked about like what the analyzer joined.
+        for question in questions
+            .into_iter()
+            .filter(|question| !known.contains(question))
+        {
+            ctx.ask(question);
+        }
     }
     let changes = diff::changes(plan, &advised, &choice.entities);
     let text = diff::text(plan, &advised);

@@ -28,6 +28,8 @@ pub struct Limits {
     pub statement: Duration,
     /// Longest statement that reads a view, because nobody needs its rows.
     pub view: Duration,
+    /// How much longer than its limit a statement may stay without an answer, before the server counts as silent.
+    pub silence: Duration,
     /// Most connections at once, where the database lets several of them see the same instant.
     pub connections: usize,
 }
@@ -37,6 +39,7 @@ impl Default for Limits {
         Self {
             statement: Duration::from_mins(2),
             view: Duration::from_secs(15),
+            silence: Duration::from_secs(5),
             connections: 4,
         }
     }
@@ -45,7 +48,7 @@ impl Default for Limits {
 impl Limits {
     /// A server ends a statement by itself; one that stands still does not, and is given up after this.
     pub(super) fn patience(&self) -> Duration {
-        self.statement + Duration::from_secs(5)
+        self.statement + self.silence
     }
 }
 

@@ -30,14 +30,19 @@ pub enum Keys {
 /// Gives the script that makes the database.
 pub fn script(database: &Database, sql: Sql, keys: Keys) -> String {
     let mut out = String::new();
+    if sql == Sql::Mysql {
+        out.push_str("SET FOREIGN_KEY_CHECKS = 0;\n");
+    }
     for table in &database.tables {
         create(&mut out, table, sql, keys);
     }
     for table in &database.tables {
         insert(&mut out, table, sql);
-        index(&mut out, table, sql);
+        if sql != Sql::Mysql {
+            index(&mut out, table, sql);
+        }
     }
-    if keys == Keys::Declared && sql != Sql::Sqlite {
+    if keys == Keys::Declared && sql == Sql::Postgres {
         for table in &database.tables {
             constrain(&mut out, table, sql);
         }
@@ -68,8 +73,13 @@ fn create(out: &mut String, table: &Table, sql: Sql, keys: Keys) {
     for unique in &table.unique {
         parts.push(format!("UNIQUE ({})", names(unique, sql)));
     }
+    // MySQL copies the table for each index that is made later.
+    if sql == Sql::Mysql {
+        let indexes = table.indexes.iter();
+        parts.extend(indexes.map(|columns| format!("INDEX ({})", names(columns, sql))));
+    }
     // Tables may refer to each other in a circle. SQLite cannot add a key later, and does not mind one that has no table yet.
-    if sql == Sql::Sqlite && keys == Keys::Declared {
+    if sql != Sql::Postgres && keys == Keys::Declared {
         parts.extend(
             table
                 .references

@@ -24,13 +24,9 @@ use crate::corpora::{CORPORA, Corpus, Half};
 /// What the precision of inferred joins has to reach.
 const INFERRED_PRECISION: f64 = 0.98;
 /// What the recall of inferred joins has to reach.
-const INFERRED_RECALL: f64 = 0.30;
+const INFERRED_RECALL: f64 = 0.90;
 /// What the F1 of embedding columns has to reach, with foreign keys and without.
-const COLUMNS_F1: f64 = 0.80;
-/// How many columns may be embedded that must not be.
-const FORBIDDEN: usize = 12;
-/// How many such columns may be offered to a language model.
-const OFFERED: usize = 12;
+const COLUMNS_F1: f64 = 0.95;
 
 /// What was found and what is true, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -358,12 +354,13 @@ pub fn summarize(title: &str, measured: Vec<(&Corpus, Found, Found)>) -> Scores 
     sum
 }
 
-/// Holds the sums of a half against the bar.
-pub fn assert_bar(scores: &Scores) {
-    assert_eq!(
-        (scores.declared.wrong, scores.declared.missed),
-        (0, 0),
-        "joins with foreign keys"
+/// Holds the sums of a half against the bar. With foreign keys, at most so many joins may be found beside them.
+pub fn assert_bar(scores: &Scores, beside: u32) {
+    assert_eq!(scores.declared.missed, 0, "foreign keys are missed");
+    assert!(
+        scores.declared.wrong <= beside,
+        "{} joins are found beside the foreign keys",
+        scores.declared.wrong
     );
     let (precision, recall) = (scores.inferred.precision(), scores.inferred.recall());
     assert!(
@@ -378,15 +375,11 @@ pub fn assert_bar(scores: &Scores) {
             columns.f1()
         );
     }
-    assert!(
-        scores.forbidden.len() <= FORBIDDEN,
-        "columns that must not be embedded: {:?}",
-        scores.forbidden
-    );
-    assert!(
-        scores.offered.len() <= OFFERED,
-        "columns that must not be offered to a language model: {:?}",
-        scores.offered
+    let none = Vec::<String>::new();
+    assert_eq!(scores.forbidden, none, "must not be embedded");
+    assert_eq!(
+        scores.offered, none,
+        "must not be offered to a language model"
     );
 }
 
@@ -430,13 +423,13 @@ fn line(name: &str, scores: &Scores) -> String {
 
 #[tokio::test]
 async fn development_half_is_understood() {
-    assert_bar(&measure(Half::Development).await);
+    assert_bar(&measure(Half::Development).await, 0);
 }
 
 #[tokio::test]
 #[ignore = "measured once, when the heuristics are finished: --run-ignored all or --ignored"]
 async fn held_out_half_is_understood() {
-    assert_bar(&measure(Half::HeldOut).await);
+    assert_bar(&measure(Half::HeldOut).await, 0);
 }
 
 /// The truth names only what exists, its joins are those of the foreign keys, and their values are there.

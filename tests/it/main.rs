@@ -16,6 +16,7 @@ mod scripted;
 mod services;
 mod specification;
 mod shipped;
+mod sources;
 mod tables;
 mod team;
 mod with_services;

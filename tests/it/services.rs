@@ -2,20 +2,12 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, MySqlConnection, PgConnection};
 
-/// Makes an empty database and gives its URL. Panics where `tests/run` did not start PostgreSQL: no test is skipped.
+/// Makes an empty database in PostgreSQL and gives its URL. Panics where `tests/run` did not start the server: no test is skipped.
 pub async fn postgres_url() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    #[expect(clippy::disallowed_methods, reason = "tests are told by tests/run")]
-    let administrator = std::env::var("RELVEC_TEST_POSTGRES")
-        .expect("RELVEC_TEST_POSTGRES is not set: start the tests with tests/run");
-    let name = format!(
-        "t{}_{}_{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed),
-        uuid::Uuid::new_v4().simple()
-    );
+    let administrator = administrator("RELVEC_TEST_POSTGRES");
+    let name = new_name();
     let mut connection = PgConnection::connect(&administrator)
         .await
         .expect("the PostgreSQL of tests/run answers");
@@ -23,6 +15,41 @@ pub async fn postgres_url() -> String {
         .execute(&mut connection)
         .await
         .expect("a database can be made");
+    with_database(&administrator, &name)
+}
+
+/// Makes an empty database in MariaDB and gives its URL.
+pub async fn mariadb_url() -> String {
+    let administrator = administrator("RELVEC_TEST_MARIADB");
+    let name = new_name();
+    let mut connection = MySqlConnection::connect(&administrator)
+        .await
+        .expect("the MariaDB of tests/run answers");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut connection)
+        .await
+        .expect("a database can be made");
+    with_database(&administrator, &name)
+}
+
+fn administrator(variable: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "tests are told by tests/run")]
+    let administrator = std::env::var(variable);
+    administrator
+        .unwrap_or_else(|_| panic!("{variable} is not set: start the tests with tests/run"))
+}
+
+fn new_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "t{}_{}_{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed),
+        uuid::Uuid::new_v4().simple()
+    )
+}
+
+fn with_database(administrator: &str, name: &str) -> String {
     let (server, _) = administrator
         .rsplit_once('/')
         .expect("a URL with a database");

@@ -14,6 +14,8 @@ const USUAL_BUDGET: u32 = 32_000;
 const MOST_ANSWER: u32 = 8192;
 /// Bytes of a token, by estimate.
 const TOKEN_BYTES: usize = 4;
+/// Names of a closed list in the question.
+const MOST_NAMES: usize = 250;
 const INSTRUCTION: &str = "\
 You review how documents for semantic search are made from database tables. For each entity you get the parts that its document may \
 have: which column or rows of a child table, what its values are like, the labels it may have, and whether the plan has it now. \
@@ -105,14 +107,22 @@ fn answer_schema(offers: &[Offer]) -> Value {
     let entities: Vec<&str> = offers.iter().map(|offer| offer.entity.as_str()).collect();
     let ids: Vec<&str> = parts().map(|part| part.id.as_str()).collect();
     let part = object(&json!({
-        "part": {"type": "string", "enum": ids},
-        "label": {"type": "string", "enum": labels},
+        "part": name(&ids),
+        "label": name(&labels),
     }));
     let entity = object(&json!({
-        "entity": {"type": "string", "enum": entities},
+        "entity": name(&entities),
         "parts": {"type": "array", "items": part},
     }));
     object(&json!({"entities": {"type": "array", "items": entity}}))
+}
+
+/// One of these names; the APIs refuse long lists, and then any text.
+fn name(names: &[&str]) -> Value {
+    if names.len() > MOST_NAMES {
+        return json!({"type": "string"});
+    }
+    json!({"type": "string", "enum": names})
 }
 
 fn object(properties: &Value) -> Value {

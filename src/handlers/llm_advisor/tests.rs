@@ -13,11 +13,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::graph::context::{RunEnvironment, Secrets};
+use crate::graph::context::{Answer, RunEnvironment, Secrets};
 use crate::graph::event::Event;
 use crate::handlers::{analyzer, normalize_schema};
 use crate::model::advice::{AdvisedPart, ChangeKind};
 use crate::model::plan::Section;
+use crate::model::schema_context::JoinOrigin;
 use crate::source::{self, Selection};
 
 const KEY: &str = "key-hunter2";
@@ -203,6 +204,15 @@ impl Outcome {
 }
 
 async fn advise(llm: Value, key: Option<&str>) -> Outcome {
+    advise_on(shop().await, llm, key, BTreeMap::new()).await
+}
+
+async fn advise_on(
+    (plan, context): (MigrationPlan, SchemaContext),
+    llm: Value,
+    key: Option<&str>,
+    answers: BTreeMap<String, Answer>,
+) -> Outcome {
     let folder = tempfile::tempdir().expect("a folder");
     let mut secrets = Secrets::default();
     if let Some(key) = key {
@@ -211,7 +221,7 @@ async fn advise(llm: Value, key: Option<&str>) -> Outcome {
     let run = RunEnvironment {
         run_id: uuid::Uuid::nil(),
         secrets,
-        answers: BTreeMap::new(),
+        answers,
         artifacts: folder.path().to_owned(),
         cache: folder.path().to_owned(),
         cancel: CancellationToken::new(),
@@ -228,7 +238,6 @@ async fn advise(llm: Value, key: Option<&str>) -> Outcome {
     );
     let job = json!({"source": {"url": "sqlite:shop.db"}, "llm": llm});
     let job: JobInput = serde_json::from_value(job).expect("a job");
-    let (plan, context) = shop().await;
     let handler = LlmAdvisor::new(NoParams {}).expect("no parameters");
     let advice = NodeHandler::run(&handler, (job, plan.clone(), Some(context)), &ctx).await;
     Outcome {
@@ -446,17 +455,7 @@ async fn secrets_and_identifiers_are_never_offered() {
 
 #[tokio::test]
 async fn columns_and_child_tables_that_the_plan_lacks_can_be_chosen_with_their_joins() {
-    let (mut plan, context) = shop().await;
-    let products = plan
-        .entities
-        .iter_mut()
-        .find(|entity| entity.name == "products")
-        .expect("it");
-    products.parents.clear();
-    products
-        .sections
-        .retain(|section| matches!(section, Section::Field { source, .. } if source.alias == "r"));
-    plan.entities.retain(|entity| entity.name == "products");
+    let (plan, context) = products_alone().await;
     let offers = offer::offers(&plan, Some(&context), false);
     let find = |name: &str| {
         let named = |part: &&offer::Part| match &part.section {
@@ -494,6 +493,65 @@ async fn columns_and_child_tables_that_the_plan_lacks_can_be_chosen_with_their_j
         (on[0].from.as_str(), order_by[0].name.as_str()),
         ("product_id", "id")
     );
+}
+
+/// Products alone, and a join to suppliers that no foreign key declares.
+async fn products_alone() -> (MigrationPlan, SchemaContext) {
+    let (mut plan, mut context) = shop().await;
+    plan.entities.retain(|entity| entity.name == "products");
+    let products = &mut plan.entities[0];
+    products.parents.clear();
+    products
+        .sections
+        .retain(|section| matches!(section, Section::Field { source, .. } if source.alias == "r"));
+    for join in &mut context.joins {
+        join.origin = JoinOrigin::Inferred {
+            confidence: 0.9,
+            evidence: vec!["the names fit".to_owned()],
+        };
+    }
+    (plan, context)
+}
+
+#[tokio::test]
+async fn an_inferred_join_is_asked_about_and_one_that_was_refused_is_not_offered() {
+    let (plan, context) = products_alone().await;
+    let offers = offer::offers(&plan, Some(&context), false);
+    let history = offers[0].parts.iter().find(
+        |part| matches!(&part.section, Section::Field { source, .. } if source.column == "history"),
+    );
+    let parts = [
+        choice(&offers[0].parts[0], 0),
+        choice(history.expect("it"), 0),
+    ];
+    let answer = json!({"entities": [{"entity": "products", "parts": parts}]}).to_string();
+    let id = "join:products.supplier_id";
+    let refused = Answer {
+        choice: DROP.to_owned(),
+        by: "a test".to_owned(),
+        at: "2026-01-01T00:00:00Z".to_owned(),
+    };
+    for answers in [BTreeMap::new(), BTreeMap::from([(id.to_owned(), refused)])] {
+        let asks = answers.is_empty();
+        let (_, url) = Mock::start(vec![with_text("openai", &answer)]).await;
+        let mut outcome = advise_on(
+            (plan.clone(), context.clone()),
+            llm("openai", &url),
+            Some(KEY),
+            answers,
+        )
+        .await;
+        assert_eq!(outcome.advice.origin, AdviceOrigin::Model);
+        let mut asked = Vec::new();
+        while let Ok(event) = outcome.events.try_recv() {
+            if let Event::QuestionAsked { question } = event {
+                asked.push(question.id);
+            }
+        }
+        assert_eq!(asked == [id], asks, "{asked:?}");
+        assert_eq!(outcome.advice.entities[0].joins.len(), usize::from(asks));
+        assert_eq!(outcome.advice.dropped.is_empty(), asks);
+    }
 }
 
 #[tokio::test]

@@ -336,26 +336,24 @@ impl Draft {
 }
 
 impl Catalogue {
-    /// A server that keeps names in lower case writes those referred to as they were typed. They are the tables' own names here.
+    /// A server that keeps names in lower case may write those referred to as they were typed.
     fn settle_foreign_keys(&mut self) {
-        let names: HashMap<String, TableRef> = self
+        let tables: Vec<TableRef> = self
             .relations
             .iter()
-            .map(|relation| {
-                (
-                    relation.meta.table.to_string().to_lowercase(),
-                    relation.meta.table.clone(),
-                )
-            })
+            .map(|relation| relation.meta.table.clone())
             .collect();
-        let exact: std::collections::HashSet<TableRef> = names.values().cloned().collect();
+        let by_lower_case: HashMap<String, &TableRef> = tables
+            .iter()
+            .map(|table| (table.to_string().to_lowercase(), table))
+            .collect();
         for relation in &mut self.relations {
             for key in &mut relation.meta.foreign_keys {
-                if exact.contains(&key.to) {
+                if tables.binary_search(&key.to).is_ok() {
                     continue;
                 }
-                match names.get(&key.to.to_string().to_lowercase()) {
-                    Some(table) => key.to = table.clone(),
+                match by_lower_case.get(&key.to.to_string().to_lowercase()) {
+                    Some(table) => key.to = (*table).clone(),
                     None => self.notes.push(format!(
                         "a foreign key of `{}` refers to `{}`, which is not among the tables read",
                         relation.meta.table, key.to

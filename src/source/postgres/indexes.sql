@@ -7,7 +7,7 @@ SELECT i.indrelid AS table_oid,
        i.indnkeyatts AS parts,
        string_to_array(i.indkey::text, ' ')::int2[] AS columns,
        CASE WHEN i.indexprs IS NOT NULL THEN
-         (SELECT array_agg(pg_get_indexdef(i.indexrelid, k.place::int4, false) ORDER BY k.place)
+         (SELECT array_agg(pg_get_indexdef(i.indexrelid, k.place::int4, true) ORDER BY k.place)
           FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
           WHERE k.attnum = 0 AND k.place <= i.indnkeyatts)
        END AS expressions,

@@ -174,14 +174,15 @@ impl Sampler<'_> {
     }
 }
 
-/// Each value as text behind one letter for its storage class. Four bytes a character are enough, and NUL ends no blob.
+/// Each value as text behind one letter for its storage class. Four bytes a character are enough, NUL ends no blob, and `substr`
+/// makes NULL of an empty one.
 fn cells(table: &TableMetadata) -> String {
     let cell = |column: &ColumnMetadata| {
         let name = format!("t.{}", quoted(Dialect::Sqlite, &column.name));
         format!(
             "CASE typeof({name}) WHEN 'null' THEN NULL WHEN 'integer' THEN 'i' || {name} \
              WHEN 'real' THEN 'r' || {name} \
-             WHEN 'text' THEN 't' || CAST(substr(CAST({name} AS BLOB), 1, {}) AS TEXT) \
+             WHEN 'text' THEN 't' || coalesce(CAST(substr(CAST({name} AS BLOB), 1, {}) AS TEXT), '') \
              ELSE 'b' || length({name}) END",
             sample::TEXT_LIMIT * 4
         )

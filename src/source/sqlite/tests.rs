@@ -5,7 +5,10 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use crate::error::ErrorKind;
-use crate::model::metadata::{DataType, RawMetadata, TableKind};
+use crate::model::metadata::{
+    ColumnMetadata, DataType, Deferrability, Identity, IndexPart, RawMetadata, ReferentialAction,
+    TableKind, TableMetadata,
+};
 use crate::source::{Selection, open};
 
 /// Makes a SQLite file from a script.
@@ -42,7 +45,7 @@ async fn collect(script: &'static str, sample_rows: u32) -> (RawMetadata, Vec<St
     (collected.metadata, collected.notes)
 }
 
-fn table<'a>(metadata: &'a RawMetadata, name: &str) -> &'a crate::model::metadata::TableMetadata {
+fn table<'a>(metadata: &'a RawMetadata, name: &str) -> &'a TableMetadata {
     let found = metadata
         .tables
         .iter()
@@ -300,4 +303,289 @@ async fn child_rows_are_in_the_order_of_their_key_s_bytes() {
         .await
         .expect("documents");
     assert_eq!(documents[0].content, "Lines:\n- B\n- a\n- c");
+}
+
+fn column<'a>(table: &'a TableMetadata, name: &str) -> &'a ColumnMetadata {
+    let found = table.columns.iter().find(|column| column.name == name);
+    found.unwrap_or_else(|| panic!("no column {name}"))
+}
+
+#[tokio::test]
+async fn keys_collations_and_indexes_are_told_in_full() {
+    let (metadata, notes) = collect(
+        "CREATE TABLE Parent(id INTEGER PRIMARY KEY AUTOINCREMENT, code TEXT COLLATE NOCASE NOT NULL UNIQUE, a INT, b INT, UNIQUE(a, b));
+         CREATE TABLE child(id INTEGER PRIMARY KEY DESC, p INT CONSTRAINT \"to p\" REFERENCES PARENT ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+           p2 INT REFERENCES parent(ID) ON UPDATE SET NULL, code TEXT REFERENCES parent(CODE), self INT REFERENCES child(id),
+           gone INT REFERENCES missing(x), gone2 INT REFERENCES missing, x INT DEFAULT (1 + 1), y INT,
+           CONSTRAINT \"both\" FOREIGN KEY(y, x) REFERENCES Parent(b, a) DEFERRABLE);
+         CREATE INDEX odd ON child(lower(code) DESC, x) WHERE y > 1;
+         CREATE TABLE plain(a TEXT PRIMARY KEY, b INT) WITHOUT ROWID;
+         ALTER TABLE child ADD COLUMN late INT CONSTRAINT latest REFERENCES child(id);",
+        10,
+    )
+    .await;
+    let child = table(&metadata, "child");
+    let keys: Vec<_> = child
+        .foreign_keys
+        .iter()
+        .map(|key| {
+            let name = key.name.as_deref();
+            (
+                name,
+                key.columns.join(","),
+                key.to.name.as_str(),
+                key.to_columns.join(","),
+            )
+        })
+        .collect();
+    let key = |name, from: &str, to, columns: &str| (name, from.to_owned(), to, columns.to_owned());
+    assert_eq!(
+        keys,
+        [
+            key(Some("to p"), "p", "Parent", "id"),
+            key(None, "p2", "Parent", "id"),
+            key(None, "code", "Parent", "code"),
+            key(None, "self", "child", "id"),
+            key(None, "gone", "missing", "x"),
+            // An added column stands before the table's constraints.
+            key(Some("latest"), "late", "child", "id"),
+            key(Some("both"), "y,x", "Parent", "b,a"),
+        ]
+    );
+    let first = &child.foreign_keys[0];
+    assert_eq!(
+        (first.on_delete, first.on_update, first.deferrable),
+        (
+            ReferentialAction::Cascade,
+            ReferentialAction::NoAction,
+            Deferrability::InitiallyDeferred
+        )
+    );
+    assert_eq!(child.foreign_keys[1].on_update, ReferentialAction::SetNull);
+    assert_eq!(
+        child.foreign_keys[6].deferrable,
+        Deferrability::InitiallyImmediate
+    );
+    assert_eq!(
+        notes
+            .iter()
+            .filter(|note| note.contains("`missing`"))
+            .count(),
+        2,
+        "{notes:?}"
+    );
+    check_columns_and_indexes(&metadata);
+}
+
+fn check_columns_and_indexes(metadata: &RawMetadata) {
+    let (parent, child) = (table(metadata, "Parent"), table(metadata, "child"));
+    assert_eq!(column(parent, "id").identity, Some(Identity::ByDefault));
+    assert_eq!(column(parent, "code").collation.as_deref(), Some("NOCASE"));
+    assert_eq!(parent.unique_keys, [vec!["code"], vec!["a", "b"]]);
+    // The quirk of DESC: a key of its own, not the row id.
+    assert_eq!(column(child, "id").identity, None);
+    assert_eq!(column(child, "x").default.as_deref(), Some("1 + 1"));
+    let odd = child
+        .indexes
+        .iter()
+        .find(|index| index.name == "odd")
+        .expect("an index");
+    let parts = [
+        IndexPart::Expression("lower(code)".to_owned()),
+        IndexPart::Column("x".to_owned()),
+    ];
+    assert_eq!(
+        (odd.unique, odd.parts.as_slice(), odd.predicate.as_deref()),
+        (false, &parts[..], Some("y > 1"))
+    );
+    assert!(!column(table(metadata, "plain"), "a").nullable);
+}
+
+#[tokio::test]
+async fn virtual_tables_and_what_they_are_made_of_are_left_out() {
+    let (metadata, notes) = collect(
+        "CREATE VIRTUAL TABLE search USING fts5(body);
+         CREATE TABLE search_notes(id INTEGER PRIMARY KEY);
+         CREATE TABLE vectors_chunks(id INTEGER PRIMARY KEY);
+         CREATE TABLE vectorstore(id INTEGER PRIMARY KEY);
+         PRAGMA writable_schema = ON;
+         INSERT INTO sqlite_schema(type, name, tbl_name, rootpage, sql)
+           VALUES('table', 'vectors', 'vectors', 0, 'CREATE VIRTUAL TABLE vectors USING vec0(v float[3])');
+         PRAGMA writable_schema = OFF;",
+        10,
+    )
+    .await;
+    let names: Vec<&str> = metadata
+        .tables
+        .iter()
+        .map(|table| table.table.name.as_str())
+        .collect();
+    assert_eq!(names, ["search_notes", "vectorstore"]);
+    for name in ["search", "vectors", "vectors_chunks"] {
+        assert!(
+            notes.iter().any(|note| note.contains(&format!("`{name}`"))),
+            "{name}: {notes:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn texts_of_every_sort_are_tagged_or_cut() {
+    let (metadata, _) = collect(
+        "CREATE TABLE t(v TEXT);
+         INSERT INTO t VALUES('a' || char(0) || 'b'), (''), (' '), ('NULL'),
+           (replace(hex(zeroblob(3000)), '00', 'é')), (CAST(x'ff' AS TEXT) || replace(hex(zeroblob(3000)), '00', 'y'));
+         CREATE TABLE n(v INT);
+         INSERT INTO n VALUES('text in a number'), (9223372036854775807);",
+        10,
+    )
+    .await;
+    let values: Vec<&serde_json::Value> = table(&metadata, "t")
+        .sample_rows
+        .iter()
+        .map(|row| &row[0])
+        .collect();
+    assert_eq!(
+        values[0],
+        &serde_json::json!({"$type": "text_with_nul", "value": "a\0b"})
+    );
+    assert_eq!(values[1..4], ["", " ", "NULL"]);
+    assert_eq!(values[4], &serde_json::json!("é".repeat(2000)));
+    assert_eq!(values[5]["$type"], "invalid_utf8");
+    assert_eq!(
+        values[5]["value"].as_str().map(|text| text.chars().count()),
+        Some(2000)
+    );
+    let numbers = &table(&metadata, "n").sample_rows;
+    assert_eq!(numbers[0][0], "text in a number");
+    assert_eq!(numbers[1][0], i64::MAX);
+}
+
+#[tokio::test]
+async fn a_large_table_is_estimated_unless_its_number_is_asked_for() {
+    let script = "CREATE TABLE even(id INTEGER PRIMARY KEY, body TEXT);
+         INSERT INTO even WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000) SELECT i * 3, 'x' FROM n;
+         CREATE TABLE gaps(id INTEGER PRIMARY KEY);
+         INSERT INTO gaps WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000) SELECT i FROM n;
+         INSERT INTO gaps VALUES(1000000000);
+         CREATE TABLE plain(k TEXT PRIMARY KEY) WITHOUT ROWID;
+         INSERT INTO plain SELECT 'k' || id FROM gaps;
+         CREATE TABLE small(id INTEGER PRIMARY KEY); INSERT INTO small VALUES(1), (2);";
+    let (_folder, url) = database(script).await;
+    let driver = open(&url).expect("opens");
+    let metadata = driver.collect(&all(100)).await.expect("collects").metadata;
+    let counts = |metadata: &RawMetadata, name: &str| {
+        let table = table(metadata, name);
+        (table.row_count, table.row_count_exact)
+    };
+    let (even, exact) = counts(&metadata, "even");
+    assert!(!exact && (148_000..152_000).contains(&even), "{even}");
+    let (gaps, exact) = counts(&metadata, "gaps");
+    assert!(!exact && gaps >= 100_001, "{gaps}");
+    assert_eq!(counts(&metadata, "plain"), (120_001, true));
+    assert_eq!(counts(&metadata, "small"), (2, true));
+    let counted = Selection {
+        counts: crate::source::Counts::Exact,
+        ..all(0)
+    };
+    let metadata = driver.collect(&counted).await.expect("collects").metadata;
+    assert_eq!(counts(&metadata, "gaps"), (120_001, true));
+    assert!(
+        metadata
+            .tables
+            .iter()
+            .all(|table| table.sample_rows.is_empty())
+    );
+}
+
+#[tokio::test]
+async fn statistics_alone_open_no_table() {
+    let (_folder, url) = database(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT); CREATE INDEX i ON t(a);
+         INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) SELECT i, i FROM n;
+         ANALYZE; INSERT INTO t VALUES(501, 1);",
+    )
+    .await;
+    let selection = Selection {
+        counts: crate::source::Counts::Statistics,
+        ..all(0)
+    };
+    let collected = open(&url)
+        .expect("opens")
+        .collect(&selection)
+        .await
+        .expect("collects");
+    let t = table(&collected.metadata, "t");
+    assert_eq!((t.row_count, t.row_count_exact), (500, false));
+}
+
+#[tokio::test]
+async fn the_number_of_catalogue_queries_does_not_depend_on_that_of_tables() {
+    let mut counts = Vec::new();
+    for tables in [2, 60] {
+        let script: Vec<String> = (0..tables)
+            .map(|number| {
+                format!(
+                    "CREATE TABLE t{number}(id INTEGER PRIMARY KEY, n INT UNIQUE REFERENCES t{number}(id));
+                     CREATE VIEW v{number} AS SELECT n FROM t{number};"
+                )
+            })
+            .collect();
+        let (_folder, url) = database(script.concat().leak()).await;
+        let collected = open(&url)
+            .expect("opens")
+            .collect(&all(1))
+            .await
+            .expect("collects");
+        assert_eq!(collected.metadata.tables.len(), 2 * tables);
+        counts.push(collected.catalogue_queries);
+    }
+    assert!(counts[0] == counts[1] && counts[0] < 10, "{counts:?}");
+}
+
+#[tokio::test]
+async fn hostile_names_arrive_exactly() {
+    let names = [
+        "x\"; import os #",
+        "'''",
+        "a\rb\nc",
+        "-- c",
+        "/* (",
+        "{{7*7}}",
+        "100%s",
+        "right \u{202e}tfel",
+        "snow man ü",
+        "select",
+        "a.b",
+        "[x]",
+        "`",
+        ",",
+    ];
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let script: Vec<String> = names
+        .iter()
+        .map(|name| {
+            let name = quoted(name);
+            format!(
+                "CREATE TABLE {name}({name} INTEGER PRIMARY KEY, up INT CONSTRAINT {name} REFERENCES {name}({name}) DEFERRABLE);
+                 CREATE INDEX {} ON {name}(up, abs({name}));
+                 INSERT INTO {name} VALUES(1, 1);",
+                quoted(&format!("i {}", name.trim_matches('"')))
+            )
+        })
+        .collect();
+    let (metadata, _) = collect(script.concat().leak(), 5).await;
+    assert_eq!(metadata.tables.len(), names.len());
+    for name in names {
+        let table = table(&metadata, name);
+        assert_eq!(table.columns[0].name, name);
+        let key = &table.foreign_keys[0];
+        assert_eq!(
+            (key.name.as_deref(), &key.to, key.to_columns[0].as_str()),
+            (Some(name), &table.table, name)
+        );
+        assert_eq!(key.deferrable, Deferrability::InitiallyImmediate);
+        assert_eq!(table.indexes[0].parts.len(), 2);
+        assert_eq!(table.sample_rows.len(), 1);
+    }
 }

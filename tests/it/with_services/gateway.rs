@@ -147,3 +147,83 @@ async fn a_job_over_http_ends_validated_although_the_gateway_is_killed() {
             .starts_with("# -*- coding: utf-8 -*-")
     );
 }
+
+/// Texts of the source's rows. None of them is to be seen outside the run store.
+const PRIVATE: [&str; 3] = ["Zanthorpe", "quillish gabardine", "zanthorpe@example.org"];
+
+#[tokio::test]
+async fn no_row_of_the_source_is_in_an_answer() {
+    let relvec = Relvec::new();
+    let rows: Vec<String> = (1..=30)
+        .map(|id| {
+            format!("INSERT INTO notes VALUES ({id}, '{0}', 'The {1} number {id} was returned by {0}, who asks for another one.', '{2}');",
+                PRIVATE[0], PRIVATE[1], PRIVATE[2])
+        })
+        .collect();
+    let script = format!(
+        "CREATE TABLE notes(id INTEGER PRIMARY KEY, who TEXT, body TEXT, mail TEXT); {}",
+        rows.concat()
+    );
+    let source = sqlite(&relvec.path("notes.db"), &script).await;
+    let gateway = Gateway::start(&relvec, "postgres://nobody@127.0.0.1:1/none");
+    let job =
+        json!({"graph": "plan-only", "input": {"source": {"url": source, "sample_rows": 30}}});
+    let (status, accepted) = gateway.submit(&job, "private").await;
+    assert_eq!(status, 202, "{accepted:#}");
+    let run = accepted["run_id"].as_str().expect("a run").to_owned();
+    let ended = gateway
+        .until(&run, |run| run["finished_at"].is_string())
+        .await;
+    assert_eq!(ended["status"], "succeeded", "{ended:#}");
+    let mut paths = vec![
+        "/jobs".to_owned(),
+        format!("/jobs/{run}"),
+        format!("/jobs/{run}/events"),
+        format!("/jobs/{run}/logs"),
+        format!("/artifacts/{run}"),
+    ];
+    for stage in ended["stages"].as_array().expect("stages") {
+        paths.push(format!(
+            "/jobs/{run}/stages/{}",
+            stage["id"].as_str().expect("an id")
+        ));
+    }
+    let files = gateway.get(&format!("/artifacts/{run}")).await;
+    for file in files.as_array().expect("files") {
+        paths.push(format!(
+            "/artifacts/{run}/{}",
+            file["name"].as_str().expect("a name")
+        ));
+    }
+    assert!(paths.len() > 10, "{paths:?}");
+    for path in paths {
+        let asked = gateway.client.get(format!("{}{path}", gateway.address));
+        let answer = asked.send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        let text = answer.text().await.expect("text");
+        for private in PRIVATE {
+            assert!(!text.contains(private), "{path} has `{private}`: {text}");
+        }
+    }
+    let store = walk(&relvec.path("gateway"));
+    let kept = store.iter().any(|bytes| {
+        let private = PRIVATE[1].as_bytes();
+        bytes.windows(private.len()).any(|part| part == private)
+    });
+    assert!(kept, "the sample was taken, and is in the run store");
+}
+
+/// Gives the contents of every file below a folder.
+fn walk(folder: &std::path::Path) -> Vec<Vec<u8>> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    entries
+        .flat_map(|entry| {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path)
+            } else {
+                vec![std::fs::read(&path).unwrap_or_default()]
+            }
+        })
+        .collect()
+}

@@ -11,5 +11,7 @@ mod hostile;
 mod kills;
 mod overrides;
 mod shipped;
+mod source_faults;
+mod source_mysql;
 mod source_postgres;
 mod validation;
