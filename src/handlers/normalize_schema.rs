@@ -12,6 +12,7 @@ use crate::model::schema_context::{JoinOrigin, SchemaContext};
 
 mod classes;
 mod joins;
+pub(crate) mod lexicon;
 pub(crate) mod names;
 mod profile;
 

@@ -72,14 +72,14 @@ impl Assessed<'_> {
     pub(super) fn is_topic(&self) -> bool {
         self.role == Role::Category
             && self.column.data_type == DataType::Text
-            && self.name.has(words::TOPICS)
+            && self.name.has(&words::TOPICS)
     }
 
     /// Whether it is a part of an address.
     pub(super) fn is_address(&self) -> bool {
         self.column.class == ValueClass::Address
-            || self.name.has(words::ADDRESSES)
-            || self.name.contains(words::ADDRESS_PARTS)
+            || self.name.has(&words::ADDRESSES)
+            || self.name.contains(&words::ADDRESS_PARTS)
     }
 
     /// Whether programs write it and programs read it.
@@ -119,12 +119,12 @@ impl Holds {
                 .iter()
                 .any(|person| name.words() == *person)
         });
-        let people = Name::new(&table.table.name).ends_in(words::PEOPLE) || is_person;
+        let people = Name::new(&table.table.name).ends_in(&words::PEOPLE) || is_person;
         let account = |(column, name): (&ColumnProfile, &Name)| {
             let numbers = column.class == ValueClass::Personal
                 && column.chars.min >= 13
                 && column.characters.symbols < 0.05;
-            numbers || name.has(&["iban", "bic", "swift", "cvv", "cvc"])
+            numbers || name.has(&words::ACCOUNTS)
         };
         Self {
             people,
@@ -162,8 +162,8 @@ pub(super) fn assess(table: &TableProfile, holds: Holds) -> Vec<Assessed<'_>> {
 
 /// Whether a sensitive column is a secret or a number of an account, rather than a way to reach somebody.
 fn is_secret(column: &ColumnProfile, name: &Name) -> bool {
-    name.has(words::SECRETS)
-        || name.contains(words::SECRET_PARTS)
+    name.has(&words::SECRETS)
+        || name.contains(&words::SECRET_PARTS)
         || matches!(column.class, ValueClass::Hash | ValueClass::Personal)
 }
 
@@ -177,23 +177,25 @@ fn sensitive(column: &ColumnProfile, name: &Name, holds: Holds) -> Option<&'stat
         can_be_secret(column.data_type),
         can_identify(column.data_type),
     );
-    if secret && (name.has(words::SECRETS) || name.contains(words::SECRET_PARTS)) {
+    if secret && (name.has(&words::SECRETS) || name.contains(&words::SECRET_PARTS)) {
         return Some("its name says that it holds a secret");
     }
-    let rate = name.has(&["rate", "amount", "percent", "satz", "betrag", "importe"]);
-    if identity && !rate && (name.has(words::IDENTITIES) || name.contains(words::IDENTITY_PARTS)) {
+    let rate = name.has(&words::RATES);
+    if identity && !rate && (name.has(&words::IDENTITIES) || name.contains(&words::IDENTITY_PARTS))
+    {
         return Some("its name says that it identifies a person or an account");
     }
-    let contact = name.has(words::CONTACTS) || name.contains(words::CONTACT_PARTS);
-    let reference = column.data_type == DataType::Integer && name.ends_in(&["id"]);
+    let contact = name.has(&words::CONTACTS) || name.contains(&words::CONTACT_PARTS);
+    let reference = column.data_type == DataType::Integer
+        && name.words().last().is_some_and(|last| last == "id");
     if secret && contact && !readable && !reference {
         return Some("its name says that it reaches a person");
     }
-    let earns = name.has(words::EARNINGS) || holds.people && name.has(words::INCOMES);
-    if earns && !name.has(words::RANGES) {
+    let earns = name.has(&words::EARNINGS) || holds.people && name.has(&words::INCOMES);
+    if earns && !name.has(&words::RANGES) {
         return Some("its name says what a person earns");
     }
-    if holds.accounts && column.data_type == DataType::Text && !name.has(words::PROSE) {
+    if holds.accounts && column.data_type == DataType::Text && !name.has(&words::PROSE) {
         return Some("it stands beside an account's number");
     }
     match column.class {
@@ -265,7 +267,7 @@ const fn can_identify(data_type: DataType) -> bool {
 fn role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> (Role, f64) {
     match column.data_type {
         DataType::Text => text_role(column, name, reasons),
-        DataType::Integer if name.has(words::ADDRESSES) => (Role::Other, 0.0),
+        DataType::Integer if name.has(&words::ADDRESSES) => (Role::Other, 0.0),
         DataType::Enum => {
             reasons.push("it is one of a declared list of labels".to_owned());
             (Role::Category, 0.1)
@@ -287,7 +289,7 @@ fn role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> (Role
 }
 
 fn text_role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> (Role, f64) {
-    if name.has(words::ADDRESSES) || name.contains(words::ADDRESS_PARTS) {
+    if name.has(&words::ADDRESSES) || name.contains(&words::ADDRESS_PARTS) {
         reasons.push("its name says that it is a part of an address".to_owned());
         return (Role::Other, 0.1);
     }
@@ -347,15 +349,15 @@ fn text_role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> 
 
 /// Whether the name says that a program wrote the values, and for programs.
 fn is_machine(name: &Name) -> bool {
-    name.has(words::MACHINE) || name.contains(words::MACHINE_PARTS)
+    name.has(&words::MACHINE) || name.contains(&words::MACHINE_PARTS)
 }
 
 fn is_label_name(name: &Name) -> bool {
-    name.has(words::LABELS) || name.ends_with(words::LABEL_ENDS)
+    name.has(&words::LABELS) || name.ends_with(&words::LABEL_ENDS)
 }
 
 fn is_prose_name(name: &Name) -> bool {
-    name.has(words::PROSE) || name.ends_with(words::PROSE_ENDS)
+    name.has(&words::PROSE) || name.ends_with(&words::PROSE_ENDS)
 }
 
 fn name_score(name: &Name) -> (f64, &'static str) {
@@ -363,7 +365,7 @@ fn name_score(name: &Name) -> (f64, &'static str) {
         (1.0, "its name promises text")
     } else if is_label_name(name) {
         (0.9, "its name says what a row is called")
-    } else if name.has(words::TECHNICAL) || name.has(words::CATEGORIES) {
+    } else if name.has(&words::TECHNICAL) || name.has(&words::CATEGORIES) {
         (0.0, "its name is a technical one")
     } else {
         (0.4, "its name says little")
@@ -372,11 +374,11 @@ fn name_score(name: &Name) -> (f64, &'static str) {
 
 /// Few distinct values among many, or a name that says so where there are too few values to tell.
 fn is_category(column: &ColumnProfile, name: &Name) -> bool {
-    let titled = is_label_name(name) && !name.has(words::CATEGORIES);
+    let titled = is_label_name(name) && !name.has(&words::CATEGORIES);
     if titled && (column.distinct_ratio > 0.05 || column.mean_words >= 2.0) {
         return false;
     }
-    let says_so = name.has(words::CATEGORIES) || name.has(words::TECHNICAL);
+    let says_so = name.has(&words::CATEGORIES) || name.has(&words::TECHNICAL);
     let repeats = column.samples >= 20 && column.distinct_ratio <= 0.25 && column.mean_words < 4.0;
     repeats || (says_so && column.mean_words < 3.0)
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::roles::{Assessed, Role};
 use super::tables::{Schema, Standing, Table};
 use crate::error::Result;
-use crate::handlers::normalize_schema::names::{humanized, sentence, singular_words, stem, words};
+use crate::handlers::normalize_schema::names::{
+    folded, humanized, sentence, singular_words, stem, words,
+};
 use crate::model::analysis::TemplateSection;
 use crate::model::metadata::{DataType, TableRef};
 use crate::model::plan::{
@@ -358,8 +360,9 @@ pub(super) fn parent_label(stem: &[String], join: &Join, column: &Assessed<'_>) 
     let table = singular_words(&join.to.name);
     let mut own = words(&column.column.name);
     own.retain(|word| !table.contains(word) && !stem.contains(word));
-    let plain = own.is_empty()
-        || matches!(own.as_slice(), [word] if matches!(word.as_str(), "name" | "title" | "label"));
+    let plain = own
+        .iter()
+        .all(|word| PLAIN_LABELS.contains(&folded(word).as_str()) || word == "full");
     if plain {
         sentence(stem)
     } else {

@@ -110,7 +110,7 @@ impl<'a> Table<'a> {
             || self.columns.iter().any(|column| {
                 column.role == Role::Sensitive
                     && (matches!(column.column.class, ValueClass::Email | ValueClass::Phone)
-                        || column.name.has(words::CONTACTS) && !column.name.has(&["token", "ip"]))
+                        || column.name.has(&words::CONTACTS) && !column.name.has(&words::MACHINES))
             })
     }
 
@@ -127,11 +127,11 @@ impl<'a> Table<'a> {
 
     /// Says why it is a table of programs, if so.
     fn technical(&self) -> Option<&'static str> {
-        let named = self.name.has(words::TECHNICAL_TABLES)
-            || self.name.ends_with(words::TECHNICAL_TABLE_ENDS);
-        let ends = self.name.ends_in(words::TECHNICAL_TABLES)
-            || self.name.begins_in(words::TECHNICAL_TABLES)
-            || self.name.ends_with(words::TECHNICAL_TABLE_ENDS);
+        let named = self.name.has(&words::TECHNICAL_TABLES)
+            || self.name.ends_with(&words::TECHNICAL_TABLE_ENDS);
+        let ends = self.name.ends_in(&words::TECHNICAL_TABLES)
+            || self.name.begins_in(&words::TECHNICAL_TABLES)
+            || self.name.ends_with(&words::TECHNICAL_TABLE_ENDS);
         let machine = self
             .columns
             .iter()
@@ -556,9 +556,9 @@ impl<'a> Schema<'a> {
 
     /// What a table of comments, notes, items is about: what its name begins with, or the only thing that it refers to.
     fn commented(&self, table: &Table<'a>, joins: &[&'a Join]) -> Option<&'a Join> {
-        let detail = table.name.ends_in(words::DETAILS)
-            || table.name.begins_in(words::DETAILS)
-            || table.name.ends_with(words::DETAIL_ENDS);
+        let detail = table.name.ends_in(&words::DETAILS)
+            || table.name.begins_in(&words::DETAILS)
+            || table.name.ends_with(&words::DETAIL_ENDS);
         if !detail {
             return None;
         }

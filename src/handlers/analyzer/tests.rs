@@ -1,3 +1,6 @@
+mod general;
+mod overrides;
+
 use super::*;
 use crate::model::metadata::TableRef;
 use crate::model::plan::Section;

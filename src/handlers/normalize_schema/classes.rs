@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::lexicon::Words;
 use crate::model::schema_context::ValueClass;
 
 /// What one value looks like, blanks around it taken away.
@@ -270,56 +271,14 @@ fn is_vat_number(value: &str) -> bool {
 }
 
 /// Words and ends of words for ways that people live on.
-const STREETS: &[&str] = &[
-    "street",
-    "st",
-    "road",
-    "rd",
-    "avenue",
-    "ave",
-    "lane",
-    "ln",
-    "drive",
-    "dr",
-    "way",
-    "court",
-    "ct",
-    "boulevard",
-    "blvd",
-    "place",
-    "square",
-    "terrace",
-    "close",
-    "crescent",
-    "row",
-    "gardens",
-    "highway",
-    "hwy",
-    "rue",
-    "calle",
-    "c/",
-    "avenida",
-    "avda",
-    "av",
-    "plaza",
-    "paseo",
-    "camino",
-    "carretera",
-    "ctra",
-    "ronda",
-    "via",
-    "viale",
-    "piazza",
-    "corso",
-    "quai",
-    "chemin",
-    "allée",
-    "place",
-];
-const STREET_ENDS: &[&str] = &[
-    "straße", "strasse", "str", "weg", "platz", "allee", "gasse", "ring", "damm", "ufer", "steig",
-    "chaussee", "gatan", "straat",
-];
+static STREETS: Words = Words::new(
+    "street st road rd avenue ave lane ln drive dr way court ct boulevard blvd place square terrace close crescent row gardens
+    highway hwy rue calle c/ avenida avda av plaza paseo camino carretera ctra ronda via viale piazza corso quai chemin allée
+    place",
+);
+static STREET_ENDS: Words = Words::new(
+    "straße strasse str weg platz allee gasse ring damm ufer steig chaussee gatan straat",
+);
 
 /// `Hauptstr. 12`, `12 Baker Street`, `Calle Mayor, 5`: a number at an end and a word for a way.
 fn is_street(value: &str, digits: usize) -> bool {
@@ -333,10 +292,10 @@ fn is_street(value: &str, digits: usize) -> bool {
     let numbered = tokens.first().is_some_and(number) || tokens.iter().skip(1).any(number);
     let way = tokens.iter().any(|token| {
         let word = lower(token);
-        STREETS.contains(&word.as_str())
+        STREETS.has_exactly(&word)
             || STREET_ENDS
                 .iter()
-                .any(|end| word.ends_with(end) && (word.len() > end.len() + 2 || *end == "straße"))
+                .any(|end| word.ends_with(end) && (word.len() > end.len() + 2 || end == "straße"))
     });
     // Sentences begin with a capital and go on in small letters: in an address most words have one.
     let capitals = tokens
@@ -388,12 +347,10 @@ fn is_base64(value: &str) -> bool {
 }
 
 /// How tokens and salted digests begin.
-const TOKEN_STARTS: &[&str] = &[
-    "$2a$", "$2b$", "$2y$", "$1$", "$5$", "$6$", "$argon2", "$pbkdf2", "$scrypt$", "pbkdf2_",
-    "pbkdf2:", "scrypt:", "sha1$", "sha256$", "bcrypt$", "{SSHA}", "{SHA}", "eyJ", "sk_", "sk-",
-    "pk_", "rk_", "ghp_", "gho_", "glpat-", "xoxb-", "xoxp-", "AKIA", "AIza", "tok_", "key_",
-    "whsec_", "Bearer", "ssh-",
-];
+static TOKEN_STARTS: Words = Words::new(
+    "$2a$ $2b$ $2y$ $1$ $5$ $6$ $argon2 $pbkdf2 $scrypt$ pbkdf2_ pbkdf2: scrypt: sha1$ sha256$ bcrypt$ {SSHA} {SHA} eyJ sk_ sk- pk_
+    rk_ ghp_ gho_ glpat- xoxb- xoxp- AKIA AIza tok_ key_ whsec_ Bearer ssh-",
+);
 
 /// Digests, salted hashes, keys and signed tokens.
 fn is_token(value: &str) -> bool {

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use super::lexicon::Words;
+
 /// Splits an identifier into lower-case words: `OrderLine_ID` gives `order`, `line`, `id`.
 pub(crate) fn words(name: &str) -> Vec<String> {
     let mut words = Vec::new();
@@ -102,9 +104,7 @@ const PLURALS: &[(&str, &str)] = &[
 ];
 
 /// German nouns with a plural in `-er` and no vowel that changes.
-const NEUTERS: &[&str] = &[
-    "bild", "kind", "feld", "glied", "brett", "schild", "lied", "kleid", "geld", "licht", "nest",
-];
+static NEUTERS: Words = Words::new("bild kind feld glied brett schild lied kleid geld licht nest");
 
 /// Gives every word that a word may be the plural of, and the word itself. Words of fewer than three letters stand for themselves.
 pub(crate) fn bases(word: &str) -> BTreeSet<String> {
@@ -213,46 +213,17 @@ pub(crate) fn sentence(words: &[String]) -> String {
 }
 
 /// Words that say that a column is a key, and not of what.
-const KEY_WORDS: &[&str] = &[
-    "id",
-    "ids",
-    "key",
-    "fk",
-    "pk",
-    "uuid",
-    "guid",
-    "no",
-    "nr",
-    "num",
-    "number",
-    "code",
-    "cd",
-    "ref",
-    "reference",
-    "oid",
-    "uid",
-    "sid",
-    "nummer",
-    "kennung",
-    "kuerzel",
-    "schluessel",
-    "numero",
-    "codigo",
-    "cod",
-    "clave",
-    "identifier",
-    "identificador",
-    "kode",
-    "ident",
-];
+static KEY_WORDS: Words = Words::new(
+    "id ids key fk pk uuid guid no nr num number code cd ref reference oid uid sid nummer kennung kuerzel schluessel numero codigo
+    cod clave identifier identificador kode ident",
+);
 /// Endings that are written without a boundary: `custno`, `kundennr`, `customerid`.
-const KEY_ENDINGS: &[&str] = &[
-    "nummer", "number", "numero", "codigo", "code", "uuid", "guid", "key", "nr", "no", "num", "id",
-];
+static KEY_ENDINGS: Words =
+    Words::new("nummer number numero codigo code uuid guid key nr no num id");
 
 /// Whether a word says that a column is a key, and not of what.
 pub(crate) fn is_key_word(word: &str) -> bool {
-    KEY_WORDS.contains(&folded(word).as_str())
+    KEY_WORDS.has_exactly(&folded(word))
 }
 
 /// Gives the words of a referring column without the key's own: `customer_id`, `fk_customer` and `customerid` give `customer`.

@@ -169,16 +169,30 @@ async fn a_source_of_names_only_waits_for_a_table_and_goes_on_with_the_answer() 
     let mut sql = String::from(
         "CREATE TABLE towns (id INTEGER PRIMARY KEY, code TEXT NOT NULL, name TEXT NOT NULL);\n",
     );
+    let names = [
+        "Oberau",
+        "Unterau",
+        "Steinbach",
+        "Lindenau",
+        "Altdorf",
+        "Neudorf",
+    ];
     for id in 1..=30 {
         use std::fmt::Write as _;
+        let name = names[id % names.len()];
         let _ = writeln!(
             sql,
-            "INSERT INTO towns VALUES ({id}, 'T-{id:03}', 'Upper Town {id}');"
+            "INSERT INTO towns VALUES ({id}, 'T-{id:03}', '{name}');"
         );
     }
     let source = sqlite(&relvec.path("towns.db"), &sql).await;
     let target = postgres_url().await;
-    let (code, run) = relvec.run(&job(&source, &target));
+    // The process that the answer starts has to find the password again.
+    let file = relvec.path("target.url");
+    std::fs::write(&file, &target).unwrap();
+    let mut job = job(&source, &target);
+    job["target"] = json!({"url_file": file});
+    let (code, run) = relvec.run(&job);
     assert_eq!((code, &run["status"]), (3, &json!("waiting")), "{run:#}");
     let question = run["open_questions"]
         .as_array()

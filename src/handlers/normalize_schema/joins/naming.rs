@@ -1,5 +1,6 @@
 //! What the name of a column says about the table that it refers to.
 
+use crate::handlers::normalize_schema::lexicon::Words;
 use crate::handlers::normalize_schema::names::{
     abbreviates, bases, ends_with, folded, is_key_word, names_a_key, same, same_words, stem, words,
 };
@@ -65,291 +66,56 @@ impl Pointer {
 }
 
 /// First words of tables that say where a table comes from, and not what is in it.
-const PREFIXES: &[&str] = &[
-    "tbl", "tb", "t", "tab", "tabelle", "tabla", "crm", "erp", "app", "dbo", "wp", "core", "dim",
-    "fact", "stg", "mst", "trx", "tx", "sys", "web", "shop", "db",
-];
+static PREFIXES: Words = Words::new(
+    "tbl tb t tab tabelle tabla crm erp app dbo wp core dim fact stg mst trx tx sys web shop db",
+);
 /// Last words of tables that say that a table is one.
-const SUFFIXES: &[&str] = &[
-    "table",
-    "tbl",
-    "tab",
-    "master",
-    "mst",
-    "stamm",
-    "stammdaten",
-    "tabelle",
-    "data",
-    "list",
-    "liste",
-    "info",
-    "record",
-];
+static SUFFIXES: Words =
+    Words::new("table tbl tab master mst stamm stammdaten tabelle data list liste info record");
 /// Names of keys that are keys of anything.
-const GENERIC: &[&str] = &[
-    "id",
-    "code",
-    "key",
-    "no",
-    "nr",
-    "num",
-    "number",
-    "name",
-    "type",
-    "typ",
-    "tipo",
-    "status",
-    "title",
-    "slug",
-    "email",
-    "mail",
-    "uuid",
-    "guid",
-    "version",
-    "position",
-    "pos",
-    "seq",
-    "sequence",
-    "line",
-    "sort",
-    "ref",
-    "reference",
-    "value",
-    "token",
-    "hash",
-    "label",
-    "date",
-    "year",
-    "month",
-    "nummer",
-    "numero",
-    "codigo",
-    "kennung",
-    "bezeichnung",
-    "nombre",
-    "username",
-    "login",
-    "url",
-    "path",
-    "pk",
-    "oid",
-    "uid",
-    "lang",
-    "language",
-    "locale",
-    "rank",
-    "level",
-    "day",
-    "fecha",
-    "datum",
-];
+static GENERIC: Words = Words::new(
+    "id code key no nr num number name type typ tipo status title slug email mail uuid guid version position pos seq sequence line
+    sort ref reference value token hash label date year month nummer numero codigo kennung bezeichnung nombre username login url
+    path pk oid uid lang language locale rank level day fecha datum",
+);
 /// Numbers of these names count or measure; they refer to nothing.
-const MEASURES: &[&str] = &[
-    "position", "level", "rank", "version", "page", "number", "line", "item", "count", "amount",
-    "price", "rating", "year", "month", "day", "week", "hour", "score", "size", "age", "point",
-    "stage", "step", "grade", "quantity", "total", "weight", "duration", "sort", "sequence",
-    "menge", "preis", "betrag", "anzahl", "jahr", "cantidad", "precio", "importe", "nivel",
-    "orden", "unit", "capacity", "seat", "room", "floor", "minute", "discount", "tax", "fee",
-    "cost", "balance", "salary", "stock", "order",
-];
+static MEASURES: Words = Words::new(
+    "position level rank version page number line item count amount price rating year month day week hour score size age point
+    stage step grade quantity total weight duration sort sequence menge preis betrag anzahl jahr cantidad precio importe nivel
+    orden unit capacity seat room floor minute discount tax fee cost balance salary stock order",
+);
 /// What people are to a row.
-const PERSON_ROLES: &[&str] = &[
-    "assignee",
-    "author",
-    "owner",
-    "manager",
-    "approver",
-    "reviewer",
-    "reporter",
-    "requester",
-    "sender",
-    "recipient",
-    "receiver",
-    "supervisor",
-    "creator",
-    "editor",
-    "moderator",
-    "responsible",
-    "handler",
-    "operator",
-    "inspector",
-    "lead",
-    "leader",
-    "agent",
-    "reports",
-    "interviewer",
-    "uploader",
-    "actor",
-    "buyer",
-    "seller",
-    "salesperson",
-    "rep",
-    "mentor",
-    "coach",
-    "head",
-    "boss",
-    "poster",
-    "commenter",
-    "voter",
-    "follower",
-    "organizer",
-    "organiser",
-    "host",
-    "driver",
-    "teacher",
-    "instructor",
-    "trainer",
-    "advisor",
-    "adviser",
-    "consultant",
-    "physician",
-    "doctor",
-    "practitioner",
-    "nurse",
-    "surgeon",
-    "therapist",
-    "recruiter",
-    "broker",
-    "realtor",
-    "examiner",
-    "evaluator",
-    "applicant",
-    "candidate",
-    "witness",
-    "signatory",
-    "contact",
-    "bearbeiter",
-    "sachbearbeiter",
-    "verantwortlicher",
-    "autor",
-    "verfasser",
-    "ersteller",
-    "besitzer",
-    "leiter",
-    "vorgesetzter",
-    "vorgesetzte",
-    "betreuer",
-    "pruefer",
-    "genehmiger",
-    "ansprechpartner",
-    "verkaeufer",
-    "vertreter",
-    "absender",
-    "empfaenger",
-    "melder",
-    "arzt",
-    "berater",
-    "makler",
-    "lehrer",
-    "fahrer",
-    "responsable",
-    "creador",
-    "propietario",
-    "jefe",
-    "gerente",
-    "encargado",
-    "supervisor",
-    "vendedor",
-    "remitente",
-    "destinatario",
-    "revisor",
-    "tutor",
-    "director",
-    "medico",
-    "asesor",
-    "solicitante",
-    "profesor",
-    "agente",
-];
+static PERSON_ROLES: Words = Words::new(
+    "assignee author owner manager approver reviewer reporter requester sender recipient receiver supervisor creator editor
+    moderator responsible handler operator inspector lead leader agent reports interviewer uploader actor buyer seller salesperson
+    rep mentor coach head boss poster commenter voter follower organizer organiser host driver teacher instructor trainer advisor
+    adviser consultant physician doctor practitioner nurse surgeon therapist recruiter broker realtor examiner evaluator applicant
+    candidate witness signatory contact bearbeiter sachbearbeiter verantwortlicher autor verfasser ersteller besitzer leiter
+    vorgesetzter vorgesetzte betreuer pruefer genehmiger ansprechpartner verkaeufer vertreter absender empfaenger melder arzt
+    berater makler lehrer fahrer responsable creador propietario jefe gerente encargado supervisor vendedor remitente destinatario
+    revisor tutor director medico asesor solicitante profesor agente",
+);
 /// People who only keep the record: users of the program, rather than its staff.
-const RECORD_ROLES: &[&str] = &[
-    "created",
-    "updated",
-    "modified",
-    "changed",
-    "deleted",
-    "uploaded",
-    "edited",
-    "entered",
-    "recorded",
-    "inserted",
-    "erstellt",
-    "erfasst",
-    "geaendert",
-    "angelegt",
-    "geloescht",
-    "creado",
-    "modificado",
-    "actualizado",
-    "eliminado",
-    "creator",
-    "creador",
-    "ersteller",
-    "uploader",
-];
+static RECORD_ROLES: Words = Words::new(
+    "created updated modified changed deleted uploaded edited entered recorded inserted erstellt erfasst geaendert angelegt
+    geloescht creado modificado actualizado eliminado creator creador ersteller uploader",
+);
 /// Participles without `-ed`.
-const IRREGULAR_PARTICIPLES: &[&str] = &[
-    "written", "taken", "sold", "made", "done", "seen", "given", "sent", "held", "led", "taught",
-    "paid", "drawn", "begun", "built",
-];
+static IRREGULAR_PARTICIPLES: Words = Words::new(
+    "written taken sold made done seen given sent held led taught paid drawn begun built",
+);
 /// The tables of users.
-const USERS: &[&str] = &[
-    "user", "benutzer", "usuario", "nutzer", "login", "account", "anwender",
-];
+static USERS: Words = Words::new("user benutzer usuario nutzer login account anwender");
 /// The tables of those who work for the firm.
-const STAFF: &[&str] = &[
-    "employee",
-    "staff",
-    "person",
-    "member",
-    "agent",
-    "mitarbeiter",
-    "personal",
-    "mitglied",
-    "empleado",
-    "persona",
-    "miembro",
-    "agente",
-    "trabajador",
-    "technician",
-    "techniker",
-    "tecnico",
-    "worker",
-    "personnel",
-    "angestellter",
-];
+static STAFF: Words = Words::new(
+    "employee staff person member agent mitarbeiter personal mitglied empleado persona miembro agente trabajador technician
+    techniker tecnico worker personnel angestellter",
+);
 /// The tables of those whom the firm works for.
-const CLIENTS: &[&str] = &[
-    "customer",
-    "client",
-    "contact",
-    "kunde",
-    "cliente",
-    "contacto",
-    "kontakt",
-    "ansprechpartner",
-    "patient",
-    "paciente",
-    "guest",
-    "gast",
-    "tenant",
-    "mieter",
-    "inquilino",
-    "applicant",
-    "candidate",
-    "candidato",
-    "bewerber",
-    "student",
-    "subscriber",
-    "lead",
-    "buyer",
-    "supplier",
-    "vendor",
-    "lieferant",
-    "proveedor",
-    "debitor",
-    "kreditor",
-];
+static CLIENTS: Words = Words::new(
+    "customer client contact kunde cliente contacto kontakt ansprechpartner patient paciente guest gast tenant mieter inquilino
+    applicant candidate candidato bewerber student subscriber lead buyer supplier vendor lieferant proveedor debitor kreditor",
+);
 /// Words of columns with a person's name.
 const PERSON_NAMES: &[&[&str]] = &[
     &["first", "name"],
@@ -383,24 +149,22 @@ pub(super) enum People {
 impl People {
     /// Gives what people a table holds, from its name and from columns that hold names of persons.
     pub(super) fn of(readings: &[Vec<String>], columns: &[ColumnName]) -> Option<Self> {
-        let called = |list: &[&str]| {
+        let called = |list: &Words| {
             readings.iter().any(|table| {
                 let last = table.last();
-                last.is_some_and(|last| {
-                    bases(last).iter().any(|base| list.contains(&base.as_str()))
-                })
+                last.is_some_and(|last| list.has(last))
             })
         };
-        if called(USERS) {
+        if called(&USERS) {
             return Some(Self::Users);
         }
-        if called(STAFF) {
+        if called(&STAFF) {
             return Some(Self::Staff);
         }
         let named = columns
             .iter()
             .any(|column| PERSON_NAMES.iter().any(|name| column.words == *name));
-        if called(CLIENTS) {
+        if called(&CLIENTS) {
             return Some(Self::Clients);
         }
         // Documents may repeat a person's name, but then they are called by something else first.
@@ -422,77 +186,24 @@ impl People {
 }
 
 /// What another row of the same table is to a row.
-const PARENTS: &[&str] = &[
-    "parent",
-    "reply",
-    "replied",
-    "ancestor",
-    "predecessor",
-    "previous",
-    "prev",
-    "root",
-    "original",
-    "duplicate",
-    "superseded",
-    "supersedes",
-    "replaces",
-    "replaced",
-    "merged",
-    "quoted",
-    "eltern",
-    "uebergeordnet",
-    "uebergeordnete",
-    "uebergeordneter",
-    "oberkategorie",
-    "vorgaenger",
-    "ober",
-    "padre",
-    "superior",
-    "madre",
-    "anterior",
-    "respuesta",
-    "antwort",
-    "mother",
-    "father",
-    "parentid",
-];
+static PARENTS: Words = Words::new(
+    "parent reply replied ancestor predecessor previous prev root original duplicate superseded supersedes replaces replaced merged
+    quoted eltern uebergeordnet uebergeordnete uebergeordneter oberkategorie vorgaenger ober padre superior madre anterior
+    respuesta antwort mother father parentid",
+);
 /// Roles that stand behind the word for the table, as in Spanish: `direccion_envio_id`, `id_categoria_padre`.
-const ROLES_BEHIND: &[&str] = &[
-    "padre",
-    "madre",
-    "superior",
-    "anterior",
-    "origen",
-    "destino",
-    "principal",
-    "responsable",
-    "titular",
-    "envio",
-    "facturacion",
-    "entrega",
-    "creacion",
-    "modificacion",
-    "alta",
-    "baja",
-    "asignado",
-    "secundario",
-    "fiscal",
-    "nacimiento",
-    "residencia",
-    "actual",
-    "raiz",
-];
+static ROLES_BEHIND: Words = Words::new(
+    "padre madre superior anterior origen destino principal responsable titular envio facturacion entrega creacion modificacion
+    alta baja asignado secundario fiscal nacimiento residencia actual raiz",
+);
 /// Words that many tables are about: `type_id` means a table of types only if that is of the same thing.
-const KINDS: &[&str] = &[
-    "type", "status", "state", "kind", "class", "group", "level", "priority", "role", "source",
-    "reason", "method", "mode", "stage", "tipo", "estado", "grupo", "clase", "nivel", "motivo",
-    "rol", "typ", "art", "gruppe", "stufe", "klasse", "zustand", "grund", "item", "line", "detail",
-    "entry", "name", "record", "log", "event", "note", "history", "unit", "position",
-];
+static KINDS: Words = Words::new(
+    "type status state kind class group level priority role source reason method mode stage tipo estado grupo clase nivel motivo
+    rol typ art gruppe stufe klasse zustand grund item line detail entry name record log event note history unit position",
+);
 /// Words beside a polymorphic reference that say which table it means.
-const TYPE_WORDS: &[&str] = &[
-    "type", "table", "class", "model", "kind", "typ", "tipo", "tabelle", "tabla", "art", "entity",
-];
+static TYPE_WORDS: Words =
+    Words::new("type table class model kind typ tipo tabelle tabla art entity");
 
 /// The ways to read a table's name: as it is, and without what says where it comes from.
 pub(super) fn table_readings(name: &str, shared_prefixes: &[String]) -> Vec<Vec<String>> {
@@ -509,7 +220,7 @@ pub(super) fn table_readings(name: &str, shared_prefixes: &[String]) -> Vec<Vec<
     };
     add(bare);
     if let Some((last, rest)) = bare.split_last()
-        && SUFFIXES.contains(&last.as_str())
+        && SUFFIXES.has_exactly(last)
     {
         add(rest);
     }
@@ -531,7 +242,7 @@ pub(super) fn table_readings(name: &str, shared_prefixes: &[String]) -> Vec<Vec<
 
 /// Whether tables begin with this word wherever they come from.
 pub(super) fn is_prefix(word: &str, shared: &[String]) -> bool {
-    PREFIXES.contains(&word) || shared.iter().any(|known| known == word)
+    PREFIXES.has_exactly(word) || shared.iter().any(|known| known == word)
 }
 
 /// First words that so many tables share that they say nothing.
@@ -575,17 +286,13 @@ impl ColumnName {
     pub(super) fn is_generic(&self) -> bool {
         self.words
             .iter()
-            .all(|word| GENERIC.contains(&word.as_str()) || is_key_word(word))
+            .all(|word| GENERIC.has_exactly(word) || is_key_word(word))
     }
 
     fn is_measure(&self) -> bool {
         let last = self.words.last();
         !self.is_key
-            && last.is_some_and(|word| {
-                bases(word)
-                    .iter()
-                    .any(|base| MEASURES.contains(&base.as_str()))
-            })
+            && last.is_some_and(|word| bases(word).iter().any(|base| MEASURES.has_exactly(base)))
     }
 
     /// Whether it says what a person is to the row: `assignee_id`, `created_by`, `erstellt_von`, `creado_por`.
@@ -595,27 +302,27 @@ impl ColumnName {
         };
         let first = rest.first().map_or("", String::as_str);
         match last.as_str() {
-            "by" => first.ends_with("ed") || IRREGULAR_PARTICIPLES.contains(&first),
+            "by" => first.ends_with("ed") || IRREGULAR_PARTICIPLES.has_exactly(first),
             "por" => !rest.is_empty(),
             // `gueltig_von` is a day.
             "von" | "durch" => first.len() >= 6 && (first.ends_with('t') || first.ends_with("en")),
             "to" => matches!(first, "assigned" | "reports" | "addressed" | "delegated"),
             "a" => matches!(first, "asignado" | "reporta" | "dirigido"),
             // `created_by_id` and `assigned_to_user`: the key's word is gone, the person's is not.
-            other => PERSON_ROLES.contains(&other),
+            other => PERSON_ROLES.has_exactly(other),
         }
     }
 
     /// Whether the person only kept the record.
     pub(super) fn is_record_role(&self) -> bool {
         let first = self.stem.first();
-        first.is_some_and(|first| RECORD_ROLES.contains(&first.as_str()))
+        first.is_some_and(|first| RECORD_ROLES.has_exactly(first))
     }
 
     /// Whether it says that it is a row of the same table.
     pub(super) fn is_parent_role(&self) -> bool {
         let first = self.stem.first();
-        let at = |word: &String| PARENTS.contains(&word.as_str());
+        let at = |word: &String| PARENTS.has_exactly(word);
         match self.stem.as_slice() {
             [only] => at(only),
             [_, last] if matches!(last.as_str(), "to" | "of" | "a" | "de" | "by" | "into") => {
@@ -629,7 +336,7 @@ impl ColumnName {
     /// The names of the column that would say which table this one means.
     pub(super) fn is_type_of(&self, other: &ColumnName) -> bool {
         self.words.split_last().is_some_and(|(last, rest)| {
-            TYPE_WORDS.contains(&last.as_str()) && rest == other.stem.as_slice()
+            TYPE_WORDS.has_exactly(last) && rest == other.stem.as_slice()
         })
     }
 
@@ -664,7 +371,7 @@ impl ColumnName {
         if any(&|table| ends_with(&self.stem, table)) {
             return Some(Pointer::Role);
         }
-        let kind = matches!(self.stem.as_slice(), [only] if bases(only).iter().any(|base| KINDS.contains(&base.as_str())));
+        let kind = matches!(self.stem.as_slice(), [only] if bases(only).iter().any(|base| KINDS.has_exactly(base)));
         let end = |table: &[String]| {
             let ends = ends_with(table, &self.stem) || ends_compound(table, &self.stem);
             (ends && (!kind || is_about(table, own))) || is_of_own(table, &self.stem, own)
@@ -684,7 +391,7 @@ impl ColumnName {
         first_is_key
             || self.stem[table.len()..]
                 .iter()
-                .all(|word| ROLES_BEHIND.contains(&word.as_str()))
+                .all(|word| ROLES_BEHIND.has_exactly(word))
     }
 }
 
