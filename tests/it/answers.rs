@@ -150,11 +150,13 @@ async fn a_run_is_retried_where_it_failed() {
         arguments.extend(more);
         relvec.call(&arguments)
     };
-    // What failed runs again; what it leads to is another matter: an empty table may have nothing to analyze.
+    // What failed runs again; with an empty table, it then asks what there is to embed.
     let again = json_of(&retry(&[]));
     assert_eq!(again["retry_of"], *run);
     assert_eq!(stage(&again, "collect_metadata")["status"], "succeeded");
     let second = again["run_id"].as_str().unwrap();
+    assert_eq!(again["status"], "waiting");
+    assert_eq!(relvec.call(&["runs", "cancel", second]).code, 0);
     let third = json_of(&relvec.call(&[
         "runs",
         "retry",
