@@ -1,4 +1,4 @@
--- The canonical text forms of src/model/plan.rs: the same session as the generated script has.
+-- The canonical text forms of src/model/plan.rs.
 SET NAMES utf8mb4;
 SET SESSION sql_mode = '', time_zone = '+00:00', max_sort_length = 8192, lock_wait_timeout = 10;
 SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ;

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use relvec::error::ErrorKind;
 use relvec::source::{Limits, Selection};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
+use crate::relvec::{Relvec, postgres, shop_sql};
 use crate::services::{mariadb_url, postgres_url};
 use crate::sources::{Fault, Proxy, all, collect, table};
 
@@ -178,4 +180,28 @@ async fn no_lock_is_kept_on_a_table_that_was_read() {
         let (collected, ()) = tokio::join!(reading, altering);
         assert_eq!(collected.expect("all are read").metadata.tables.len(), 3);
     }
+}
+
+#[tokio::test]
+async fn a_table_that_is_denied_is_an_open_question_and_the_run_goes_on() {
+    let relvec = Relvec::new();
+    let url = postgres_url().await;
+    postgres(&url, &shop_sql()).await;
+    let (_, name) = url.rsplit_once('/').expect("a database");
+    let rights = format!(
+        "CREATE TABLE salaries(id int PRIMARY KEY); CREATE ROLE {name}_r LOGIN PASSWORD 'r';
+         GRANT SELECT ON customers, products, orders, order_lines TO {name}_r;"
+    );
+    postgres(&url, &rights).await;
+    let (_, place) = url.rsplit_once('@').expect("a user");
+    let job = json!({"source": {"url": format!("postgres://{name}_r:r@{place}")}, "execution": {"runtime": "script"}});
+    let (code, run) = relvec.run_graph("plan-only", &job, &[]);
+    assert_eq!(code, 0, "{run:#}");
+    let asked = run["open_questions"].as_array().expect("questions");
+    let question = asked
+        .iter()
+        .find(|question| question["id"] == "denied:public.salaries")
+        .unwrap_or_else(|| panic!("no question in {run:#}"));
+    assert_eq!(question["default"], "continue");
+    assert_eq!(question["blocking"], false);
 }
