@@ -51,7 +51,10 @@ pub(super) fn join_id(join: &Join) -> String {
 }
 
 /// Asks about every inferred join that a document depends on.
-pub(in crate::handlers) fn joins(context: &SchemaContext, entities: &[EntityPlan]) -> Vec<Question> {
+pub(in crate::handlers) fn joins(
+    context: &SchemaContext,
+    entities: &[EntityPlan],
+) -> Vec<Question> {
     let mut questions = Vec::new();
     for join in &context.joins {
         let JoinOrigin::Inferred {
