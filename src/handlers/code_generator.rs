@@ -259,6 +259,7 @@ mod tests {
                     label: None,
                 }],
                 joins: Vec::new(),
+                filter: Vec::new(),
             }],
             changes: Vec::new(),
             dropped: Vec::new(),

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::metadata::TableRef;
-use super::plan::{EntityPlan, MigrationPlan, ParentJoin, Section};
+use super::plan::{Condition, EntityPlan, MigrationPlan, ParentJoin, Section};
 use crate::graph::output::{Kind, Output};
 
 /// Where the advice comes from.
@@ -49,6 +49,8 @@ pub struct EntityAdvice {
     pub parts: Vec<AdvisedPart>,
     /// Joins that added parts need beside those of the plan.
     pub joins: Vec<ParentJoin>,
+    /// Conditions on root rows beside those of the plan, on columns whose values are declared.
+    pub filter: Vec<Condition>,
 }
 
 /// How a line of a document's description changes.
@@ -63,6 +65,8 @@ pub enum ChangeKind {
     Labelled,
     /// It stands elsewhere.
     Moved,
+    /// Only some rows get a document.
+    Filtered,
 }
 
 /// A difference between the plan and the plan as advised.
@@ -180,6 +184,7 @@ fn change(entity: &mut EntityPlan, advised: &EntityAdvice, ignored: &mut Vec<Str
     } else {
         entity.sections = sections;
         entity.parents = parents;
+        entity.filter.extend(advised.filter.iter().cloned());
     }
 }
 
@@ -282,6 +287,7 @@ mod tests {
             entity: entity.to_owned(),
             parts,
             joins: Vec::new(),
+            filter: Vec::new(),
         }]
     }
 

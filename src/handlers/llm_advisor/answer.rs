@@ -6,8 +6,10 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::offer::{Offer, Part};
+use super::question::OPERATORS;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::advice::{AdvisedPart, DroppedAdvice, EntityAdvice};
+use crate::model::plan::Condition;
 
 /// Of a refused suggestion, so much is kept for the report.
 const MOST_QUOTED: usize = 200;
@@ -82,7 +84,24 @@ pub(super) fn choose(offers: &[Offer], answer: &str) -> Result<Choice> {
             .as_array()
             .map(Vec::as_slice)
             .unwrap_or_default();
-        choose_parts(offer, parts, &mut choice)?;
+        let filters = suggestion["filters"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let mut advice = EntityAdvice {
+            entity: offer.entity.clone(),
+            parts: Vec::new(),
+            joins: Vec::new(),
+            filter: Vec::new(),
+        };
+        choose_parts(offer, parts, &mut advice, &mut choice)?;
+        choose_filters(offer, filters, &mut advice, &mut choice)?;
+        if advice.parts.is_empty() {
+            let whole = json!({"entity": offer.entity});
+            choice.drop(&whole, "no part would be left of its document");
+        } else if !is_plan(offer, &advice) {
+            choice.entities.push(advice);
+        }
     }
     choice.entities.sort_by(|a, b| a.entity.cmp(&b.entity));
     if choice.uncounted > 0 {
@@ -96,13 +115,13 @@ pub(super) fn choose(offers: &[Offer], answer: &str) -> Result<Choice> {
 
 /// A section of the plan is only left out where the answer does not name it: a piece that names it and does not fit otherwise leaves
 /// it as it is.
-fn choose_parts(offer: &Offer, suggestions: &[Value], choice: &mut Choice) -> Result<()> {
+fn choose_parts(
+    offer: &Offer,
+    suggestions: &[Value],
+    advice: &mut EntityAdvice,
+    choice: &mut Choice,
+) -> Result<()> {
     let schema = validator(&part_schema(offer))?;
-    let mut advice = EntityAdvice {
-        entity: offer.entity.clone(),
-        parts: Vec::new(),
-        joins: Vec::new(),
-    };
     let mut taken = BTreeSet::new();
     let mut labels = BTreeSet::new();
     for suggestion in suggestions {
@@ -139,13 +158,52 @@ fn choose_parts(offer: &Offer, suggestions: &[Value], choice: &mut Choice) -> Re
             .joins
             .extend(join.filter(|join| !advice.joins.contains(join)));
     }
-    if advice.parts.is_empty() {
-        choice.drop(
-            &json!({"entity": offer.entity}),
-            "no part would be left of its document",
-        );
-    } else if !is_plan(offer, &advice) {
-        choice.entities.push(advice);
+    Ok(())
+}
+
+/// Conditions on columns whose values are declared, one a column.
+fn choose_filters(
+    offer: &Offer,
+    suggestions: &[Value],
+    advice: &mut EntityAdvice,
+    choice: &mut Choice,
+) -> Result<()> {
+    let schema = validator(&filter_schema(offer))?;
+    for suggestion in suggestions {
+        let filter = offer
+            .filters
+            .iter()
+            .find(|filter| suggestion["column"] == filter.column.name.as_str());
+        let operator = serde_json::from_value(suggestion["op"].clone()).ok();
+        let (Some(filter), Some(op), true) = (filter, operator, schema.is_valid(suggestion)) else {
+            choice.drop(
+                suggestion,
+                "it is not a filter of this entity with some of its values",
+            );
+            continue;
+        };
+        if advice
+            .filter
+            .iter()
+            .any(|known| known.column == filter.column)
+        {
+            choice.drop(suggestion, "the column is filtered twice");
+            continue;
+        }
+        // In the order of the declaration, not of the answer.
+        let wanted = suggestion["values"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let values = filter
+            .values
+            .iter()
+            .filter(|value| wanted.iter().any(|one| one == value.as_str()));
+        advice.filter.push(Condition {
+            column: filter.column.clone(),
+            op,
+            values: values.cloned().collect(),
+        });
     }
     Ok(())
 }
@@ -170,7 +228,7 @@ fn is_plan(offer: &Offer, advice: &EntityAdvice) -> bool {
         section,
         label: None,
     });
-    unchanged.eq(advice.parts.iter().cloned())
+    advice.filter.is_empty() && unchanged.eq(advice.parts.iter().cloned())
 }
 
 /// An entity and a list; what is in the list is checked piece by piece.
@@ -180,7 +238,11 @@ fn envelope_schema(offers: &[Offer]) -> Value {
         "type": "object",
         "additionalProperties": false,
         "required": ["entity", "parts"],
-        "properties": {"entity": {"enum": names}, "parts": {"type": "array", "minItems": 1}},
+        "properties": {
+            "entity": {"enum": names},
+            "parts": {"type": "array", "minItems": 1},
+            "filters": {"type": "array"},
+        },
     })
 }
 
@@ -195,6 +257,29 @@ fn part_schema(offer: &Offer) -> Value {
         })
     });
     json!({ "anyOf": one.collect::<Vec<_>>() })
+}
+
+/// A filter of this entity with some of its values.
+fn filter_schema(offer: &Offer) -> Value {
+    let one = offer.filters.iter().map(|filter| {
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["column", "op", "values"],
+            "properties": {
+                "column": {"const": filter.column.name},
+                "op": {"enum": OPERATORS},
+                "values": {"type": "array", "minItems": 1, "uniqueItems": true, "items": {"enum": filter.values}},
+            },
+        })
+    });
+    let one: Vec<Value> = one.collect();
+    // An empty `anyOf` is no schema.
+    if one.is_empty() {
+        json!(false)
+    } else {
+        json!({ "anyOf": one })
+    }
 }
 
 fn validator(schema: &Value) -> Result<Validator> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::advice::{AdvisedPart, ChangeKind, EntityAdvice, PlanChange};
-use crate::model::plan::{EntityPlan, FieldSource, MigrationPlan, ParentJoin, Section};
+use crate::model::plan::{Condition, EntityPlan, FieldSource, MigrationPlan, ParentJoin, Section};
 
 /// Gives every difference, entity by entity, in the order of the document as advised; what is left out comes last.
 pub(super) fn changes(
@@ -51,7 +51,14 @@ fn entity_changes(old: &EntityPlan, new: &EntityPlan, advised: &EntityAdvice) ->
             }
         }
     }
-    for (at, line) in before.iter().enumerate() {
+    for condition in &advised.filter {
+        changes.push(change(
+            ChangeKind::Filtered,
+            None,
+            Some(&filter_line(condition)),
+        ));
+    }
+    for (at, line) in before.iter().take(old.sections.len()).enumerate() {
         if !kept.contains(&at) {
             changes.push(change(ChangeKind::LeftOut, Some(line), None));
         }
@@ -160,12 +167,25 @@ fn lines(entity: &EntityPlan) -> Vec<String> {
         }
     };
     // A name may hold anything; a line stays a line.
-    let plain = |line: String| {
-        line.chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect()
-    };
-    entity.sections.iter().map(line).map(plain).collect()
+    let sections = entity.sections.iter().map(line).map(|line| plain(&line));
+    sections
+        .chain(entity.filter.iter().map(filter_line))
+        .collect()
+}
+
+fn filter_line(condition: &Condition) -> String {
+    let op = condition.op.sql().to_lowercase();
+    let values = condition.values.join(", ");
+    plain(&format!(
+        "only rows with {} {op} ({values})",
+        condition.column.name
+    ))
+}
+
+fn plain(line: &str) -> String {
+    line.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 fn place(own: &str, parents: &[ParentJoin], source: &FieldSource) -> String {

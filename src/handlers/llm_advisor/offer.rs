@@ -4,6 +4,8 @@
 //! 2. Columns of the ranking that are in no section: of the root, of a parent that is joined, of a parent that the join graph has.
 //! 3. Child tables of the join graph that are in no section.
 //!
+//! Where the job has a business prompt, also filters on the root's columns whose values are enumerated: labels of an enum, true and false.
+//!
 //! A column is offered only if the analyzer gave it a score and its values look like words: secrets and identifiers have neither, so that
 //! no answer, however hostile, can bring one into a document. What is shown of a column is its name, its type, its key and
 //! classes of its statistics.
@@ -13,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::handlers::normalize_schema::names::{humanized, sentence, singular_words, words};
+use crate::model::job::LlmSpec;
 use crate::model::metadata::{DataType, TableKind, TableRef};
 use crate::model::plan::{
     ColumnPair, EntityPlan, FieldSource, MigrationPlan, ParentJoin, PlanColumn, Section,
@@ -26,6 +29,8 @@ const MOST_ADDED: usize = 24;
 /// Columns of a child table that is not in the plan.
 const MOST_CHILD_COLUMNS: usize = 4;
 
+/// Labels of an enum by which rows may be filtered.
+const MOST_LABELS: usize = 60;
 /// Characters of a comment.
 const MOST_COMMENT: usize = 300;
 
@@ -46,15 +51,28 @@ pub(super) struct Part {
     shown: Value,
 }
 
+/// A column by which the rows of an entity may be filtered.
+#[derive(Debug, Clone)]
+pub(super) struct Filter {
+    /// The column of the root.
+    pub(super) column: PlanColumn,
+    /// Everything that may stand there.
+    pub(super) values: Vec<String>,
+}
+
 /// What may be chosen for one entity.
 #[derive(Debug, Clone)]
 pub(super) struct Offer {
     /// The entity's name.
     pub(super) entity: String,
+    /// Its root.
+    pub(super) root: TableRef,
     /// Rows of its root.
     pub(super) rows: u64,
     /// The parts, those of the plan first.
     pub(super) parts: Vec<Part>,
+    /// The filters; none without a business prompt.
+    pub(super) filters: Vec<Filter>,
     shown: Value,
 }
 
@@ -63,6 +81,11 @@ impl Offer {
     pub(super) fn shown(&self) -> Value {
         let mut shown = self.shown.clone();
         shown["parts"] = self.parts.iter().map(|part| part.shown.clone()).collect();
+        if !self.filters.is_empty() {
+            let filter =
+                |filter: &Filter| json!({"column": filter.column.name, "values": filter.values});
+            shown["filters"] = self.filters.iter().map(filter).collect();
+        }
         shown
     }
 }
@@ -90,7 +113,7 @@ pub(super) fn columns(offers: &[Offer], plan: &MigrationPlan) -> BTreeSet<(Table
 pub(super) fn offers(
     plan: &MigrationPlan,
     context: Option<&SchemaContext>,
-    allow_comments: bool,
+    spec: &LlmSpec,
 ) -> Vec<Offer> {
     let view = View {
         plan,
@@ -105,7 +128,8 @@ pub(super) fn offers(
             .iter()
             .map(|ranked| ((&ranked.table, ranked.column.as_str()), ranked.score))
             .collect(),
-        allow_comments,
+        allow_comments: spec.allow_comments,
+        allow_filters: spec.prompt.is_some(),
     };
     let entities = plan
         .entities
@@ -127,6 +151,7 @@ struct View<'a> {
     joins: &'a [Join],
     scores: BTreeMap<(&'a TableRef, &'a str), f64>,
     allow_comments: bool,
+    allow_filters: bool,
 }
 
 impl<'a> View<'a> {
@@ -443,7 +468,46 @@ impl<'a> Draft<'a> {
         });
     }
 
+    /// Columns of the root whose values are declared, so that they are known without a look at a row.
+    fn filters(&self) -> Vec<Filter> {
+        let table = self
+            .view
+            .table(&self.entity.root)
+            .filter(|_| self.view.allow_filters);
+        let columns = table
+            .map(|table| table.columns.as_slice())
+            .unwrap_or_default();
+        let filters = columns.iter().filter_map(|column| {
+            let refused = self
+                .view
+                .scores
+                .get(&(&self.entity.root, column.name.as_str()));
+            let taken = self
+                .entity
+                .filter
+                .iter()
+                .any(|known| known.column.name == column.name);
+            if taken || refused.is_some_and(|score| *score <= 0.0) {
+                return None;
+            }
+            let values = match column.data_type {
+                DataType::Boolean => vec!["true".to_owned(), "false".to_owned()],
+                DataType::Enum => column.labels.clone(),
+                _ => Vec::new(),
+            };
+            (1..=MOST_LABELS).contains(&values.len()).then(|| Filter {
+                column: PlanColumn {
+                    name: column.name.clone(),
+                    data_type: column.data_type,
+                },
+                values,
+            })
+        });
+        filters.collect()
+    }
+
     fn offer(self) -> Offer {
+        let filters = self.filters();
         let entity = self.entity;
         let mut shown = json!({
             "entity": entity.name,
@@ -459,8 +523,10 @@ impl<'a> Draft<'a> {
         }
         Offer {
             entity: entity.name.clone(),
+            root: entity.root.clone(),
             rows: entity.row_count,
             parts: self.parts,
+            filters,
             shown,
         }
     }

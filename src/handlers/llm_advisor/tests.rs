@@ -17,7 +17,8 @@ use crate::graph::context::{Answer, RunEnvironment, Secrets};
 use crate::graph::event::Event;
 use crate::handlers::{analyzer, normalize_schema};
 use crate::model::advice::{AdvisedPart, ChangeKind};
-use crate::model::plan::Section;
+use crate::model::metadata::DataType;
+use crate::model::plan::{Operator, Section};
 use crate::model::schema_context::JoinOrigin;
 use crate::source::{self, Selection};
 
@@ -30,7 +31,7 @@ const TABLE_COMMENT: &str = "everything that is sold";
 const SHOP: &str = "
 CREATE TABLE suppliers(id INTEGER PRIMARY KEY, name TEXT NOT NULL, history TEXT, email TEXT);
 CREATE TABLE products(id INTEGER PRIMARY KEY, title TEXT NOT NULL, body TEXT NOT NULL, care TEXT, api_token TEXT,
-  supplier_id INTEGER REFERENCES suppliers(id));
+  in_stock BOOLEAN NOT NULL, supplier_id INTEGER REFERENCES suppliers(id));
 CREATE TABLE reviews(id INTEGER PRIMARY KEY, product_id INTEGER NOT NULL REFERENCES products(id), body TEXT NOT NULL);
 CREATE TABLE articles(id INTEGER PRIMARY KEY, headline TEXT NOT NULL, body TEXT NOT NULL);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40) INSERT INTO suppliers
@@ -39,7 +40,7 @@ WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40) INS
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90) INSERT INTO products
   SELECT i, 'Lamp zq7canary number ' || i, 'A lamp for the desk, zq7canary, which gives warm light and costs ' || i || ' euros a year.',
     'Wipe with a zq7canary cloth, and do not use more than ' || i || ' drops of water.', 'tok_zq7canary' || hex(i * 7919),
-    1 + i % 40 FROM n;
+    i % 3 > 0, 1 + i % 40 FROM n;
 INSERT INTO reviews SELECT id, id, 'I like the lamp zq7canary, and after ' || id || ' days it still works.' FROM products;
 INSERT INTO articles SELECT id, 'How zq7canary light is made, part ' || id, 'Long ago people burned oil, zq7canary, and ' || id || ' wicks.'
   FROM products WHERE id <= 30;
@@ -208,8 +209,18 @@ async fn advise(llm: Value, key: Option<&str>) -> Outcome {
 }
 
 async fn advise_on(
-    (plan, context): (MigrationPlan, SchemaContext),
+    given: (MigrationPlan, SchemaContext),
     llm: Value,
+    key: Option<&str>,
+    answers: BTreeMap<String, Answer>,
+) -> Outcome {
+    let job = json!({"source": {"url": "sqlite:shop.db"}, "llm": llm});
+    advise_job(given, job, key, answers).await
+}
+
+async fn advise_job(
+    (plan, context): (MigrationPlan, SchemaContext),
+    job: Value,
     key: Option<&str>,
     answers: BTreeMap<String, Answer>,
 ) -> Outcome {
@@ -236,7 +247,6 @@ async fn advise_on(
         Arc::default(),
         sender,
     );
-    let job = json!({"source": {"url": "sqlite:shop.db"}, "llm": llm});
     let job: JobInput = serde_json::from_value(job).expect("a job");
     let handler = LlmAdvisor::new(NoParams {}).expect("no parameters");
     let advice = NodeHandler::run(&handler, (job, plan.clone(), Some(context)), &ctx).await;
@@ -255,7 +265,7 @@ fn llm(provider: &str, base_url: &str) -> Value {
 /// What is offered of an entity, without asking anybody.
 async fn offer_of(entity: &str) -> offer::Offer {
     let (plan, context) = shop().await;
-    let offers = offer::offers(&plan, Some(&context), false);
+    let offers = offer::offers(&plan, Some(&context), &LlmSpec::default());
     offers
         .into_iter()
         .find(|offer| offer.entity == entity)
@@ -456,7 +466,7 @@ async fn secrets_and_identifiers_are_never_offered() {
 #[tokio::test]
 async fn columns_and_child_tables_that_the_plan_lacks_can_be_chosen_with_their_joins() {
     let (plan, context) = products_alone().await;
-    let offers = offer::offers(&plan, Some(&context), false);
+    let offers = offer::offers(&plan, Some(&context), &LlmSpec::default());
     let find = |name: &str| {
         let named = |part: &&offer::Part| match &part.section {
             Section::Field { source, .. } => source.column == name,
@@ -516,7 +526,7 @@ async fn products_alone() -> (MigrationPlan, SchemaContext) {
 #[tokio::test]
 async fn an_inferred_join_is_asked_about_and_one_that_was_refused_is_not_offered() {
     let (plan, context) = products_alone().await;
-    let offers = offer::offers(&plan, Some(&context), false);
+    let offers = offer::offers(&plan, Some(&context), &LlmSpec::default());
     let history = offers[0].parts.iter().find(
         |part| matches!(&part.section, Section::Field { source, .. } if source.column == "history"),
     );
@@ -527,7 +537,7 @@ async fn an_inferred_join_is_asked_about_and_one_that_was_refused_is_not_offered
     let answer = json!({"entities": [{"entity": "products", "parts": parts}]}).to_string();
     let id = "join:products.supplier_id";
     let refused = Answer {
-        choice: DROP.to_owned(),
+        choice: "drop".to_owned(),
         by: "a test".to_owned(),
         at: "2026-01-01T00:00:00Z".to_owned(),
     };
@@ -573,6 +583,115 @@ async fn comments_and_the_wish_are_sent_only_where_the_job_says_so() {
         assert_eq!(sent.contains("find lamps for children"), allowed);
         assert!(!sent.contains(CANARY));
     }
+}
+
+#[tokio::test]
+async fn rows_are_filtered_by_declared_values_and_only_where_the_job_has_a_prompt() {
+    let (plan, mut context) = shop().await;
+    let table = context
+        .tables
+        .iter_mut()
+        .find(|table| table.table.name == "products");
+    let column = table
+        .expect("products")
+        .columns
+        .iter_mut()
+        .find(|column| column.name == "care");
+    let column = column.expect("care");
+    column.data_type = DataType::Enum;
+    column.labels = ["wipe", "wash", "never"].map(str::to_owned).to_vec();
+    let parts: Vec<Value> = offer_of("products")
+        .await
+        .parts
+        .iter()
+        .filter(|part| part.kept.is_some())
+        .map(|part| choice(part, 0))
+        .collect();
+    let answer = json!({"entities": [{"entity": "products", "parts": parts, "filters": [
+        {"column": "in_stock", "op": "in", "values": ["true"]},
+        {"column": "care", "op": "not_in", "values": ["never", "wipe"]},
+        {"column": "care", "op": "in", "values": ["wash"]},
+        {"column": "care", "op": "in", "values": ["'; DROP TABLE products; --"]},
+        {"column": "title", "op": "in", "values": ["true"]},
+        {"column": "in_stock", "op": "is_null", "values": []},
+    ]}]});
+    for prompt in [None, Some("only what can be bought today")] {
+        let (mock, url) = Mock::start(vec![with_text("openai", &answer.to_string())]).await;
+        let mut spec = llm("openai", &url);
+        spec["prompt"] = json!(prompt);
+        let given = (plan.clone(), context.clone());
+        let outcome = advise_on(given, spec, Some(KEY), BTreeMap::new()).await;
+        assert_eq!(outcome.advice.origin, AdviceOrigin::Model);
+        let sent = mock.seen()[0].body.to_string();
+        assert_eq!(sent.contains("never"), prompt.is_some(), "{sent}");
+        if prompt.is_none() {
+            assert_eq!(outcome.advice.entities, []);
+            assert_eq!(outcome.advice.dropped.len(), 6);
+            continue;
+        }
+        the_filters_tell(&outcome);
+    }
+}
+
+/// Two filters are taken and four are dropped.
+fn the_filters_tell(outcome: &Outcome) {
+    assert_eq!(
+        outcome.advice.dropped.len(),
+        4,
+        "{:#?}",
+        outcome.advice.dropped
+    );
+    let [in_stock, care] = outcome.advice.entities[0].filter.as_slice() else {
+        panic!("{:?}", outcome.advice.entities)
+    };
+    assert_eq!(
+        (in_stock.op, in_stock.values.as_slice()),
+        (Operator::In, ["true".to_owned()].as_slice())
+    );
+    assert_eq!(
+        (care.op, care.values.join(" ")),
+        (Operator::NotIn, "wipe never".to_owned())
+    );
+    let diff = outcome.artifact("llm_plan.diff").expect("a diff");
+    assert!(
+        diff.ends_with(
+            "+only rows with in_stock in (true)\n+only rows with care not in (wipe, never)\n"
+        ),
+        "{diff}"
+    );
+    let said: Vec<ChangeKind> = outcome
+        .advice
+        .changes
+        .iter()
+        .map(|change| change.change)
+        .collect();
+    assert_eq!(said, [ChangeKind::Filtered; 2]);
+    let mut advised = outcome.plan.clone();
+    assert_eq!(
+        advice::apply(&mut advised, &outcome.advice.entities),
+        Vec::<String>::new()
+    );
+    let entity = advised
+        .entities
+        .iter()
+        .find(|entity| entity.name == "products")
+        .expect("it");
+    assert_eq!(entity.filter, outcome.advice.entities[0].filter);
+}
+
+#[tokio::test]
+async fn what_the_job_says_about_documents_stands() {
+    let (plan, context) = shop().await;
+    let described = json!({"templates": {"products": [{"column": "title"}], "articles": [{"column": "headline"}]}});
+    let (mock, url) = Mock::start(Vec::new()).await;
+    let job = json!({"source": {"url": "sqlite:shop.db"}, "llm": llm("openai", &url), "analysis": described});
+    let roots = ["products", "articles"];
+    let mut only = plan.clone();
+    only.entities
+        .retain(|entity| roots.contains(&entity.name.as_str()));
+    let mut outcome = advise_job((only, context), job, Some(KEY), BTreeMap::new()).await;
+    assert!(outcome.fell_back().contains("the job describes them all"));
+    assert!(mock.seen().is_empty());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::corpora::CORPORA;
 use crate::corpora::sql::{self, Keys, Sql};
-use crate::relvec::{Relvec, job, sqlite, stage};
+use crate::relvec::{Relvec, job, postgres, sqlite, stage};
 use crate::services::postgres_url;
 
 /// The questions that were asked.
@@ -61,7 +61,12 @@ fn contrary(entity: &Value) -> Value {
         .as_array()
         .expect("a list");
     chosen[0]["label"] = labels.last().expect("a label").clone();
-    json!({"entity": entity["entity"], "parts": chosen})
+    let filters = entity["filters"].as_array().cloned().unwrap_or_default();
+    let filters: Vec<Value> = filters
+        .iter()
+        .map(|filter| json!({"column": filter["column"], "op": "in", "values": [filter["values"][0]]}))
+        .collect();
+    json!({"entity": entity["entity"], "parts": chosen, "filters": filters})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,4 +122,47 @@ async fn what_the_model_chose_is_migrated_and_proved() {
         .expect("a number");
         assert!(documents > 0, "{label}: {diff}");
     }
+}
+
+/// A label and a truth value, and rows that have none.
+const TICKETS: &str = "
+CREATE TYPE state AS ENUM ('still ''open''', 'closed');
+CREATE TABLE tickets (id int PRIMARY KEY, subject text NOT NULL, body text NOT NULL, state state, urgent boolean NOT NULL);
+INSERT INTO tickets SELECT i, 'The printer on floor ' || i || ' is broken',
+  'Since the update of last week nothing comes out of the printer, and the light blinks ' || i || ' times.',
+  (ARRAY['still ''open''', 'closed', NULL])[1 + i % 3]::state, i % 2 = 0 FROM generate_series(1, 120) AS i;
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_the_model_filters_out_have_no_document_and_the_rest_is_proved() {
+    let relvec = Relvec::new();
+    let source = postgres_url().await;
+    postgres(&source, TICKETS).await;
+    let target = postgres_url().await;
+    let (url, _) = contrary_model().await;
+    let mut job = job(&source, &target);
+    job["llm"] = json!({"provider": "openai", "model": "contrary", "base_url": url, "prompt": "only what is open and urgent"});
+    let (code, run) = tokio::task::block_in_place(|| relvec.run(&job));
+    assert_eq!(code, 0, "{run:#}");
+    assert_eq!(run["validation_report"]["verdict"], "validated");
+    let diff =
+        std::fs::read_to_string(relvec.artifacts(&run).join("llm_plan.diff")).expect("a diff");
+    assert!(
+        diff.contains(
+            "+only rows with state in (still 'open')\n+only rows with urgent in (true)\n"
+        ),
+        "{diff}"
+    );
+    let mut connection = PgConnection::connect(&target)
+        .await
+        .expect("PostgreSQL answers");
+    let documents: i64 =
+        sqlx::query_scalar("SELECT count(DISTINCT source_key) FROM relvec_documents")
+            .fetch_one(&mut connection)
+            .await
+            .expect("a number");
+    assert_eq!(
+        documents, 20,
+        "every third is open, and every second of those is urgent"
+    );
 }
