@@ -2,7 +2,7 @@
 //!
 //! 1. [`overrides`]: what the job says about tables and joins is laid over the schema.
 //! 2. [`roles`]: what each column is for, from its name ([`words`]) and its values; then what the job says about it.
-//! 3. [`tables`]: what each table is: an entity, a part of one, or neither.
+//! 3. [`tables`]: what each table is: an entity, a part of one ([`owners`]), or neither.
 //! 4. [`sections`]: the document, the metadata and the joins of each entity, or the job's [`template`]; its filter.
 //! 5. [`embedding`]: the model's defaults and the estimate.
 //! 6. [`questions`]: what its author was not sure of. Each has a default that the plan has, so that nobody has to be there, but for two:
@@ -25,6 +25,7 @@ use crate::model::schema_context::{Join, SchemaContext, TableProfile};
 
 mod embedding;
 mod overrides;
+mod owners;
 mod questions;
 mod roles;
 mod sections;
@@ -126,11 +127,7 @@ pub struct Analysis {
 /// The schema has no tables, or none of them is worth embedding; or the job names something that is not there.
 pub fn analyze(job: &JobInput, context: &SchemaContext) -> Result<Analysis> {
     if context.tables.is_empty() {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!("the source `{}` has no tables", context.database),
-        )
-        .hint("check that source.url names the right database, and what source.include and source.exclude leave"));
+        return Err(without_tables(context));
     }
     let spec = &job.analysis;
     let (context, mut left_out) = overrides::joins(spec, context)?;
@@ -227,6 +224,13 @@ pub(super) fn described(job: &JobInput, context: &SchemaContext) -> Result<Vec<T
         .templates
         .into_keys()
         .collect())
+}
+
+fn without_tables(context: &SchemaContext) -> Error {
+    let message = format!("the source `{}` has no tables", context.database);
+    Error::new(ErrorKind::Invalid, message).hint(
+        "check that source.url names the right database, and what source.include and source.exclude leave",
+    )
 }
 
 /// What the job says about documents, by table.
@@ -346,6 +350,7 @@ fn without_text(context: &SchemaContext, left_out: &[LeftOut]) -> Error {
     )
     .hint("look at what was found with `relvec inspect`")
     .hint("if the tables are sampled too thinly, raise source.sample_rows; if they are left out, widen source.include")
+    .hint("if a table with text has no key, name the columns that identify its rows in analysis.keys")
     .hint("to embed one all the same, name it in the job's analysis.roots and its columns in analysis.include_columns")
 }
 

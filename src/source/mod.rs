@@ -3,7 +3,8 @@
 //! 1. [`url`] reads the connection URL; [`open`] chooses the driver.
 //! 2. [`SourceDriver::collect`] reads the catalogue in a few statements, then the tables one by one for counts and samples
 //!    ([`selection`] says of which tables and how much; `sharing` spreads them over connections).
-//! 3. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`filter`], [`canonical`]).
+//! 3. [`SourceDriver::lookup`] asks whether an inferred join's values are there.
+//! 4. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`filter`], [`canonical`]).
 
 use std::time::Duration;
 
@@ -14,11 +15,12 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::{Dialect, RawMetadata, TableMetadata, TableRef};
 use crate::model::plan::EntityPlan;
-use crate::model::schema_context::SchemaContext;
+use crate::model::schema_context::{Join, SchemaContext};
 
 pub mod canonical;
 mod documents;
 pub(crate) mod filter;
+mod lookup;
 pub mod mysql;
 pub mod postgres;
 mod sample;
@@ -28,6 +30,7 @@ pub mod sqlite;
 pub mod url;
 
 pub use documents::SourceDocument;
+pub use lookup::Lookup;
 pub use selection::{Counts, Limits, Selection};
 pub use url::ConnectionUrl;
 
@@ -98,6 +101,13 @@ pub trait SourceDriver: Send + Sync {
     /// # Errors
     /// The database cannot be reached or read, or a pattern matches no table.
     fn collect<'a>(&'a self, selection: &'a Selection) -> BoxFuture<'a, Result<Collected>>;
+
+    /// Looks up whether the values of joins are there on their other side; as many answers as there was time for, in the order of
+    /// the joins.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    fn lookup<'a>(&'a self, joins: &'a [Join]) -> BoxFuture<'a, Result<Vec<Lookup>>>;
 
     /// Opens a view of the source at one instant.
     ///
@@ -173,11 +183,13 @@ pub async fn inspect(
         sample_rows,
         ..Selection::default()
     };
-    let metadata = open(url)?.collect(&selection).await?.metadata;
+    let driver = open(url)?;
+    let metadata = driver.collect(&selection).await?.metadata;
     if metadata.tables.is_empty() {
         return Err(without_tables(&metadata));
     }
-    let context = crate::handlers::normalize_schema::normalize(&metadata);
+    let (context, _) =
+        crate::handlers::normalize_schema::understand(&metadata, driver.as_ref()).await;
     Ok((metadata, context))
 }
 

@@ -14,11 +14,13 @@ use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlConnection;
 
 use super::documents::{self, SourceDocument};
+use super::lookup::{self, Lookup};
 use super::sharing::share_out;
 use super::{Collected, ConnectionUrl, Limits, Selection, Snapshot, SourceDriver, sample};
 use crate::error::Result;
 use crate::model::metadata::{Dialect, RawMetadata};
 use crate::model::plan::EntityPlan;
+use crate::model::schema_context::Join;
 
 mod catalogue;
 mod errors;
@@ -103,6 +105,26 @@ impl Mysql {
 impl SourceDriver for Mysql {
     fn collect<'a>(&'a self, selection: &'a Selection) -> BoxFuture<'a, Result<Collected>> {
         Box::pin(self.collect(selection))
+    }
+
+    fn lookup<'a>(&'a self, joins: &'a [Join]) -> BoxFuture<'a, Result<Vec<Lookup>>> {
+        Box::pin(async move {
+            let budget = lookup::Budget::new();
+            let mut session = Session::open(&self.url, lookup::limits()).await?;
+            let mut found = Vec::new();
+            for join in joins {
+                let sql = lookup::statement(Dialect::Mysql, join);
+                // After an error the transaction is of no more use, and the rest stays as it was guessed.
+                let Some(answer) = session.lookup(sql).await else {
+                    break;
+                };
+                found.push(answer);
+                if budget.is_spent() {
+                    break;
+                }
+            }
+            Ok(found)
+        })
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>>> {

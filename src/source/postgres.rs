@@ -9,11 +9,13 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::documents::{self, SourceDocument};
+use super::lookup::{self, Lookup};
 use super::sharing::share_out;
 use super::{Collected, ConnectionUrl, Limits, Selection, Snapshot, SourceDriver, sample};
 use crate::error::Result;
 use crate::model::metadata::{Dialect, RawMetadata};
 use crate::model::plan::EntityPlan;
+use crate::model::schema_context::Join;
 
 mod catalogue;
 mod errors;
@@ -95,6 +97,26 @@ async fn read_rows(
 impl SourceDriver for Postgres {
     fn collect<'a>(&'a self, selection: &'a Selection) -> BoxFuture<'a, Result<Collected>> {
         Box::pin(self.collect(selection))
+    }
+
+    fn lookup<'a>(&'a self, joins: &'a [Join]) -> BoxFuture<'a, Result<Vec<Lookup>>> {
+        Box::pin(async move {
+            let budget = lookup::Budget::new();
+            let mut session = Session::open(&self.url, lookup::limits()).await?;
+            let mut found = Vec::new();
+            for join in joins {
+                let sql = lookup::statement(Dialect::Postgres, join);
+                // After an error the transaction is of no more use, and the rest stays as it was guessed.
+                let Some(answer) = session.lookup(sql).await else {
+                    break;
+                };
+                found.push(answer);
+                if budget.is_spent() {
+                    break;
+                }
+            }
+            Ok(found)
+        })
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>>> {

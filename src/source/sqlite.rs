@@ -11,11 +11,13 @@ use sqlx::{AssertSqlSafe, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::canonical;
 use super::documents::{self, SourceDocument};
+use super::lookup::{self, Lookup};
 use super::sharing::share_out;
 use super::{Collected, ConnectionUrl, Selection, Snapshot, SourceDriver, sample};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::{Dialect, RawMetadata};
 use crate::model::plan::EntityPlan;
+use crate::model::schema_context::Join;
 
 mod catalogue;
 mod ddl;
@@ -169,6 +171,26 @@ fn failed(path: &Path, error: sqlx::Error) -> Error {
 impl SourceDriver for Sqlite {
     fn collect<'a>(&'a self, selection: &'a Selection) -> BoxFuture<'a, Result<Collected>> {
         Box::pin(self.collect(selection))
+    }
+
+    fn lookup<'a>(&'a self, joins: &'a [Join]) -> BoxFuture<'a, Result<Vec<Lookup>>> {
+        Box::pin(async move {
+            let budget = lookup::Budget::new();
+            let mut session = Session::open(&self.path).await?;
+            let mut found = Vec::new();
+            for join in joins {
+                let sql = lookup::statement(Dialect::Sqlite, join);
+                // After an error the transaction is of no more use, and the rest stays as it was guessed.
+                let Some(answer) = session.lookup(sql).await else {
+                    break;
+                };
+                found.push(answer);
+                if budget.is_spent() {
+                    break;
+                }
+            }
+            Ok(found)
+        })
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>>> {

@@ -137,7 +137,7 @@ pub async fn understand(url: &str) -> Found {
         .collect(&selection)
         .await
         .expect("the corpus can be read");
-    let context = normalize_schema::normalize(&collected.metadata);
+    let (context, _) = normalize_schema::understand(&collected.metadata, driver.as_ref()).await;
     let plan = analyzer::analyze(&job, &context).expect("a plan").plan;
     found(&context, &plan)
 }

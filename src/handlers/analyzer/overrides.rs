@@ -49,12 +49,12 @@ pub(super) fn table<'c>(
     place: &str,
     name: &str,
 ) -> Result<&'c TableProfile> {
-    let named: Vec<&TableProfile> = context
+    let called: Vec<&TableProfile> = context
         .tables
         .iter()
         .filter(|table| table.table.name == name || table.table.to_string() == name)
         .collect();
-    match named.as_slice() {
+    match called.as_slice() {
         [table] => Ok(table),
         [] => {
             let both = |table: &TableProfile| [table.table.name.clone(), table.table.to_string()];

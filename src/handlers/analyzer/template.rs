@@ -33,12 +33,12 @@ impl<'a> Draft<'a> {
             }
             (None, Some(children)) if !section.columns.is_empty() => self.rows(section, children),
             _ => Err(self
-                .wrong("a section has either `column`, or `children` with `columns`".to_owned())
+                .wrong("a section has either `column`, or `children` with `columns`")
                 .hint("write {\"column\": \"title\"} or {\"children\": \"comments\", \"columns\": [\"body\"]}")),
         }
     }
 
-    fn wrong(&self, what: String) -> Error {
+    fn wrong(&self, what: &str) -> Error {
         let root = &self.root.profile.table;
         Error::new(
             ErrorKind::Invalid,
@@ -83,7 +83,7 @@ impl<'a> Draft<'a> {
     }
 
     fn no_column(&self, table: &Table<'_>, name: &str) -> Error {
-        let error = self.wrong(format!("`{}` has no column `{name}`", table.profile.table));
+        let error = self.wrong(&format!("`{}` has no column `{name}`", table.profile.table));
         let known = table
             .columns
             .iter()
@@ -120,7 +120,7 @@ impl<'a> Draft<'a> {
                 .map(|join| format!("`{}`", join.from_columns.join(", ")))
                 .collect();
             return Err(self
-                .wrong(format!("several columns refer to `{name}`"))
+                .wrong(&format!("several columns refer to `{name}`"))
                 .hint(format!(
                     "say which one with `via`: {}",
                     columns.join(" or ")
@@ -137,7 +137,7 @@ impl<'a> Draft<'a> {
                 self.step(&alias, second)
             }
             [] => {
-                let error = self.wrong(format!("no join leads to a table `{name}`"));
+                let error = self.wrong(&format!("no join leads to a table `{name}`"));
                 let known: Vec<&str> = direct.iter().map(|join| join.to.name.as_str()).collect();
                 Err(match did_you_mean(name, known.iter().copied()) {
                     Some(hint) => error.hint(hint),
@@ -151,7 +151,7 @@ impl<'a> Draft<'a> {
                 })
             }
             [..] => Err(self
-                .wrong(format!("several ways lead to `{name}`"))
+                .wrong(&format!("several ways lead to `{name}`"))
                 .hint("say with `via` by which column of the table it is reached")),
         }
     }
@@ -160,7 +160,7 @@ impl<'a> Draft<'a> {
         let schema = self.schema;
         let to = schema
             .table(&join.to)
-            .ok_or_else(|| self.wrong(format!("the table `{}` is left out", join.to)))?;
+            .ok_or_else(|| self.wrong(&format!("the table `{}` is left out", join.to)))?;
         let on = pairs(join);
         let known = self
             .parents
@@ -193,7 +193,7 @@ impl<'a> Draft<'a> {
         let join = match referring.as_slice() {
             [join] => *join,
             [] => {
-                let error = self.wrong(format!("no table `{name}` refers to it"));
+                let error = self.wrong(&format!("no table `{name}` refers to it"));
                 let known: Vec<&str> = schema
                     .context
                     .joins
@@ -208,14 +208,14 @@ impl<'a> Draft<'a> {
             }
             [..] => {
                 return Err(self
-                    .wrong(format!("several columns of `{name}` refer to it"))
+                    .wrong(&format!("several columns of `{name}` refer to it"))
                     .hint("say which one with `via`"));
             }
         };
-        let missing = || self.wrong(format!("the table `{name}` is left out"));
+        let missing = || self.wrong(&format!("the table `{name}` is left out"));
         let child = schema.table(&join.from).ok_or_else(missing)?;
         let key = child.key(schema.context.dialect).ok_or_else(|| {
-            self.wrong(format!(
+            self.wrong(&format!(
                 "`{name}` has no key, so that its rows have no order"
             ))
             .hint("name the columns that identify its rows in analysis.keys")
@@ -266,25 +266,21 @@ impl<'a> Draft<'a> {
                 "refers in several ways"
             };
             return Err(self
-                .wrong(format!("`{}` {how} to `{table}`", child.profile.table))
+                .wrong(&format!("`{}` {how} to `{table}`", child.profile.table))
                 .hint(
                     "name the join in analysis.joins, or drop the others with analysis.drop_joins",
                 ));
         };
         let to = schema
             .table(&join.to)
-            .ok_or_else(|| self.wrong(format!("the table `{table}` is left out")))?;
+            .ok_or_else(|| self.wrong(&format!("the table `{table}` is left out")))?;
         let found = find(to, column).ok_or_else(|| self.no_column(to, column))?;
         self.allowed(found)?;
-        let known = parents.iter().find(|parent| parent.table == join.to);
-        let alias = match known {
-            Some(parent) => parent.alias.clone(),
-            None => {
-                let alias = self.alias();
-                parents.push(parent_join(&alias, "c", join, to));
-                alias
-            }
-        };
+        if let Some(parent) = parents.iter().find(|parent| parent.table == join.to) {
+            return Ok(source(&parent.alias, found));
+        }
+        let alias = self.alias();
+        parents.push(parent_join(&alias, "c", join, to));
         Ok(source(&alias, found))
     }
 

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _, Row as _};
 
 use super::errors::{failed, unreachable};
 use crate::error::{Error, Result};
+use crate::source::lookup::{self, Lookup};
 use crate::source::sharing::Worker;
 use crate::source::{ConnectionUrl, Limits, patient};
 
@@ -80,6 +81,12 @@ impl<'a> Session<'a> {
         let patience = self.limits.patience();
         let running = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection);
         patient(patience, running).await
+    }
+
+    /// Runs the statement of a lookup.
+    pub(super) async fn lookup(&mut self, sql: String) -> Option<Lookup> {
+        let rows = self.fetch(sql).await.ok()?;
+        lookup::read(&text(rows.first()?, 0).ok()??)
     }
 
     pub(super) async fn scalar(&mut self, sql: &str) -> Result<String> {

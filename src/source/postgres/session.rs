@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _};
 
 use super::errors::{failed, unreachable};
 use crate::error::Result;
+use crate::source::lookup::{self, Lookup};
 use crate::source::{ConnectionUrl, Limits, patient};
 
 /// A connection in its transaction.
@@ -81,6 +82,12 @@ impl<'a> Session<'a> {
         let patience = self.limits.patience();
         let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
         patient(patience, query.fetch_all(&mut self.connection)).await
+    }
+
+    /// Runs the statement of a lookup.
+    pub(super) async fn lookup(&mut self, sql: String) -> Option<Lookup> {
+        let rows = self.fetch(sql).await.ok()?;
+        lookup::read(sqlx::Row::try_get(rows.first()?, 0).ok()?)
     }
 
     pub(super) async fn scalar(&mut self, sql: &'static str) -> Result<String> {

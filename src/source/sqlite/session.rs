@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Row as _};
 
 use super::failed;
 use crate::error::{Error, Result};
+use crate::source::lookup::{self, Lookup};
 
 /// A connection in its transaction.
 pub(super) struct Session {
@@ -100,6 +101,13 @@ impl Session {
             .persistent(false)
             .fetch_all(&mut self.connection)
             .await
+    }
+
+    /// Runs the statement of a lookup.
+    pub(super) async fn lookup(&mut self, sql: String) -> Option<Lookup> {
+        let rows = self.fetch(sql, lookup::limits().statement).await.ok()?;
+        let cell = self.text(rows.first()?, 0).ok()??;
+        lookup::read(&cell)
     }
 
     pub(super) async fn scalar(&mut self, sql: &'static str) -> Result<String> {
