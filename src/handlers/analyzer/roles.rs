@@ -89,7 +89,7 @@ impl Assessed<'_> {
             self.column.class,
             ValueClass::Json | ValueClass::Hash | ValueClass::Base64
         );
-        typed || values || is_machine(&self.name)
+        typed || values || is_machine(&self.name, self.column.class)
     }
 
     /// Whether it is worth embedding as a part of its own row's text.
@@ -293,7 +293,7 @@ fn text_role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> 
         reasons.push("its name says that it is a part of an address".to_owned());
         return (Role::Other, 0.1);
     }
-    if is_machine(name) {
+    if is_machine(name, column.class) {
         reasons.push("its name says that a program wrote it".to_owned());
         return (Role::Other, 0.1);
     }
@@ -347,9 +347,13 @@ fn text_role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> 
     (role, score * (0.85 + 0.15 * filled))
 }
 
-/// Whether the name says that a program wrote the values, and for programs.
-fn is_machine(name: &Name) -> bool {
-    name.has(&words::MACHINE) || name.contains(&words::MACHINE_PARTS)
+/// Whether the name says that a program wrote the values, and for programs. Where a name promises sentences of a person beside, as
+/// `error_description` does, it does not.
+fn is_machine(name: &Name, class: ValueClass) -> bool {
+    let sentences = matches!(class, ValueClass::Prose | ValueClass::Html);
+    name.contains(&words::MACHINE_PARTS)
+        || name.has(&words::MACHINE) && !(sentences && is_prose_name(name))
+        || name.has(&words::MACHINE_CODES) && !sentences
 }
 
 fn is_label_name(name: &Name) -> bool {
@@ -449,6 +453,20 @@ mod tests {
     fn values_count_more_than_names() {
         let (role, prose) = assessed(&column("x7", ValueClass::Prose, 14.0, 1.0));
         assert_eq!(role, Role::Prose);
+        for name in ["raw text", "customer_request", "error_description"] {
+            assert_eq!(
+                assessed(&column(name, ValueClass::Prose, 14.0, 1.0)).0,
+                Role::Prose,
+                "{name}"
+            );
+        }
+        for name in ["last_error", "payload", "StackTrace"] {
+            assert_eq!(
+                assessed(&column(name, ValueClass::Prose, 14.0, 1.0)).0,
+                Role::Other,
+                "{name}"
+            );
+        }
         let (_, code) = assessed(&column("description", ValueClass::Code, 1.0, 1.0));
         assert!(prose >= TEXT_THRESHOLD && code < TEXT_THRESHOLD && prose > code);
     }

@@ -164,12 +164,14 @@ pub(super) static TOPICS: Words = Words::new(
     "category genre topic brand department collection series material industry cuisine style species kategorie thema marke
     abteilung fachgebiet branche categoria tema marca departamento especialidad specialty speciality subject",
 );
-/// Names of what a program wrote: its words are no one's.
+/// Names of what a program wrote: its words are no one's, even where they are sentences.
 pub(super) static MACHINE: Words = Words::new(
-    "payload params parameters attempt retry retries stacktrace stack trace exception error logger useragent agent_string query sql
-    script request headers cookie serialized xml raw dump config fehlermeldung fehler excepcion traza parametros skript
-    consulta_sql hostname worker lastupdate",
+    "payload params parameters attempt retry retries stacktrace stack trace exception error logger useragent sql cookie serialized
+    fehlermeldung fehler excepcion traza parametros hostname worker",
 );
+/// The same, unless the values are sentences: a request may be a person's.
+pub(super) static MACHINE_CODES: Words =
+    Words::new("query script request headers xml raw dump config skript lastupdate");
 /// The same as parts of a name.
 pub(super) static MACHINE_PARTS: Words = Words::new(
     "useragent lasterror errormessage stacktrace oldvalue newvalue valorantiguo valornuevo valoranterior alterwert neuerwert

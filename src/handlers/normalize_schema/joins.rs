@@ -220,14 +220,10 @@ impl<'a> Search<'a> {
     fn named(&self, table: usize, column: usize, name: &ColumnName) -> Vec<Candidate<'_, 'a>> {
         let mut candidates: BTreeMap<usize, Candidate<'_, 'a>> = BTreeMap::new();
         let own = self.names.readings(table);
-        for target in self.targets.possible(name, own) {
-            let pointer = name.points_to(own, target.readings, target.name);
-            let Some(pointer) =
-                pointer.filter(|pointer| self.may_mean(table, column, target, *pointer))
-            else {
-                continue;
-            };
-            self.add(&mut candidates, (table, column), target, pointer);
+        for (target, pointer) in self.targets.possible(name, own) {
+            if self.may_mean(table, column, target, pointer) {
+                self.add(&mut candidates, (table, column), target, pointer);
+            }
         }
         let named = |candidates: &BTreeMap<usize, Candidate<'_, 'a>>| {
             candidates

@@ -149,7 +149,14 @@ fn has_umlaut(word: &str) -> bool {
 
 /// Whether two words are the same but for their number.
 pub(crate) fn same(a: &str, b: &str) -> bool {
-    a == b || !bases(a).is_disjoint(&bases(b))
+    // No plural begins with another letter than its singular, or is much longer.
+    let near = folded_start(a) == folded_start(b) && a.len().abs_diff(b.len()) <= 4;
+    a == b || (near && !bases(a).is_disjoint(&bases(b)))
+}
+
+fn folded_start(word: &str) -> Option<char> {
+    let first = word.chars().next()?;
+    folded(first.encode_utf8(&mut [0; 4])).chars().next()
 }
 
 /// Whether two lists of words are the same but for their numbers.

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
-use super::naming::{ColumnName, People, is_prefix, shared_prefixes, table_readings};
+use super::naming::{ColumnName, People, Pointer, is_prefix, shared_prefixes, table_readings};
 use super::values::{AllValues, Values};
 use crate::handlers::normalize_schema::names::{abbreviates, bases, folded, words};
 use crate::model::metadata::{ColumnMetadata, DataType, TableMetadata};
@@ -174,8 +174,12 @@ impl<'a> Targets<'a> {
         keys.map(|&index| &self.all[index])
     }
 
-    /// The keys that a name may mean: those with a word of it; abbreviations only where there are none.
-    pub(super) fn possible(&self, name: &ColumnName, own: &[Vec<String>]) -> Vec<&Target<'a>> {
+    /// The keys that a name may mean, and how: those with a word of it; abbreviations only where there are none.
+    pub(super) fn possible(
+        &self,
+        name: &ColumnName,
+        own: &[Vec<String>],
+    ) -> Vec<(&Target<'a>, Pointer)> {
         let words: BTreeSet<&String> = name.words.iter().chain(&name.stem).collect();
         let mut found: BTreeSet<usize> = BTreeSet::new();
         for word in words {
@@ -186,14 +190,20 @@ impl<'a> Targets<'a> {
                 }
             }
         }
-        let pointed = |index: &usize| {
-            let target = &self.all[*index];
-            name.points_to(own, target.readings, target.name).is_some()
+        let pointed = |found: BTreeSet<usize>| -> Vec<(&Target<'a>, Pointer)> {
+            let targets = found.into_iter().map(|index| &self.all[index]);
+            targets
+                .filter_map(|target| {
+                    let pointer = name.points_to(own, target.readings, target.name)?;
+                    Some((target, pointer))
+                })
+                .collect()
         };
-        if name.is_key && !found.iter().any(pointed) {
-            found.extend(self.abbreviated(name));
+        let named = pointed(found);
+        if named.is_empty() && name.is_key {
+            return pointed(self.abbreviated(name));
         }
-        found.into_iter().map(|index| &self.all[index]).collect()
+        named
     }
 
     fn abbreviated(&self, name: &ColumnName) -> BTreeSet<usize> {
