@@ -11,7 +11,7 @@ use crate::model::schema_context::Join;
 const ROWS: u32 = 20_000;
 /// Longest statement, and longest time for all of them: what was not asked by then stays as it was guessed.
 const STATEMENT: Duration = Duration::from_secs(10);
-const TOGETHER: Duration = Duration::from_secs(60);
+const TOGETHER: Duration = Duration::from_mins(1);
 
 /// What was found when the values of a join were looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

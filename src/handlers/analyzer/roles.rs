@@ -293,7 +293,8 @@ fn text_role(column: &ColumnProfile, name: &Name, reasons: &mut Vec<String>) -> 
         reasons.push("its name says that it is a part of an address".to_owned());
         return (Role::Other, 0.1);
     }
-    if is_machine(name) {
+    // What programs write can read like sentences, and a name alone is no proof of it.
+    if is_machine(name) && column.class != ValueClass::Prose {
         reasons.push("its name says that a program wrote it".to_owned());
         return (Role::Other, 0.1);
     }
