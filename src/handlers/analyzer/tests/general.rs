@@ -62,6 +62,31 @@ INSERT INTO amenities SELECT i, substr('PoolSaunaGarageTerrace', 1 + 5 * (i % 4)
 INSERT INTO property_amenities SELECT i, 1 + i % 12 FROM n;
 INSERT INTO viewings SELECT i, 1 + i * 7 % 60, 1 + i % 20, said, 1 + i % 5 FROM n;";
 
+/// Numbers that are among every other table's keys by chance, and names that nearly mean another table.
+const TRAPS: &str = "
+CREATE TABLE levels(id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE courses(id INTEGER PRIMARY KEY, title TEXT, description TEXT, level INTEGER, version INTEGER, unit_id INTEGER, external_id INTEGER,
+  room_no INTEGER, product_group_id INTEGER, language TEXT);
+CREATE TABLE ratings(id INTEGER PRIMARY KEY, subject_type TEXT, subject_id INTEGER, score INTEGER, position INTEGER, year_no INTEGER);
+CREATE TABLE treatments(id INTEGER PRIMARY KEY, team_id INTEGER, item_count INTEGER, session_no INTEGER, status INTEGER, type_id INTEGER);
+CREATE TABLE lead_types(id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE products(id INTEGER PRIMARY KEY, name TEXT, sort_order INTEGER, order_id INTEGER);
+CREATE TABLE order_lines(id INTEGER PRIMARY KEY, line_no INTEGER, quantity INTEGER);
+CREATE TABLE tenants(id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE stores(tenant_id INTEGER, id INTEGER, name TEXT, PRIMARY KEY(tenant_id, id));
+CREATE TABLE shelves(tenant_id INTEGER, id INTEGER, label TEXT, PRIMARY KEY(tenant_id, id));
+INSERT INTO levels SELECT i, 'Level ' || char(64 + i) FROM n WHERE i <= 6;
+INSERT INTO courses SELECT i, 'How to keep things dry ' || i, said, 1 + i % 6, 1 + i % 3, 1 + i % 6, i, 1 + i % 6, 1 + i % 6,
+  substr('deenfr', 1 + 2 * (i % 3), 2) FROM n;
+INSERT INTO ratings SELECT i, CASE i % 2 WHEN 0 THEN 'course' ELSE 'product' END, 1 + i % 40, 1 + i % 5, i, i FROM n;
+INSERT INTO treatments SELECT i, i, i, i, 1 + i % 4, 1 + i % 4 FROM n;
+INSERT INTO lead_types SELECT i, 'Lead ' || char(64 + i) FROM n WHERE i <= 5;
+INSERT INTO products SELECT i, 'Thing ' || char(64 + i % 26), i, i FROM n;
+INSERT INTO order_lines SELECT i, 1 + i % 4, 1 + i % 4 FROM n;
+INSERT INTO tenants VALUES(1, 'North'), (2, 'South'), (3, 'East');
+INSERT INTO stores SELECT 1 + i % 3, i, 'Store ' || char(64 + i % 26) FROM n;
+INSERT INTO shelves SELECT 1 + i % 3, i, 'Shelf ' || char(64 + i % 26) FROM n WHERE i <= 40;";
+
 async fn understood(script: &str) -> (BTreeSet<String>, MigrationPlan) {
     let script: &'static str =
         Box::leak(format!("{NUMBERS}{script} DROP TABLE n;").into_boxed_str());
@@ -192,6 +217,18 @@ async fn homes_for_sale() {
         assert!(shape.contains(&part.to_owned()), "{part} in {shape:?}");
     }
     assert_nowhere(&plan, &["email", "street"]);
+}
+
+#[tokio::test]
+async fn numbers_without_a_name_join_nothing() {
+    let (joins, _) = understood(TRAPS).await;
+    assert_eq!(
+        joins,
+        lines(
+            "shelves.tenant_id -> tenants.id
+             stores.tenant_id -> tenants.id"
+        )
+    );
 }
 
 #[tokio::test]
