@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, PgConnection};
 
 /// A relvec with a data folder of its own. Virtual environments are shared between tests: they are slow to make.
 pub struct Relvec {
@@ -201,6 +201,18 @@ pub async fn postgres(url: &str, sql: &str) {
         .execute(&mut connection)
         .await
         .expect("the SQL runs on PostgreSQL");
+}
+
+/// Runs SQL on MariaDB, which is told to quote names as the other databases do.
+pub async fn mariadb(url: &str, sql: &str) {
+    let mut connection = MySqlConnection::connect(url)
+        .await
+        .expect("MariaDB answers");
+    let sql = format!("SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'; {sql}");
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut connection)
+        .await
+        .expect("the SQL runs on MariaDB");
 }
 
 /// Gives a job from a source to a target with relvec's own embeddings.

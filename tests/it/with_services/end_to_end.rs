@@ -3,8 +3,8 @@
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
-use crate::relvec::{Relvec, job, postgres, shop_sql, sqlite, stage};
-use crate::services::postgres_url;
+use crate::relvec::{Relvec, job, mariadb, postgres, shop_sql, sqlite, stage};
+use crate::services::{mariadb_url, postgres_url};
 
 /// Asserts that a run moved the shop whole, and gives the number of chunks in the target.
 async fn assert_whole(run: &Value, code: i32, target: &str) -> i64 {
@@ -93,6 +93,88 @@ async fn postgres_arrives_whole_and_again_is_a_no_op() {
     let source = postgres_url().await;
     postgres(&source, &shop_sql()).await;
     twice(&source).await;
+}
+
+#[tokio::test]
+async fn mariadb_arrives_whole_and_again_is_a_no_op() {
+    let source = mariadb_url().await;
+    mariadb(&source, &shop_sql()).await;
+    twice(&source).await;
+}
+
+/// A key of a text, a label, a number beyond 64 bits with a sign, bytes and a day that is none; more rows than a page holds, and
+/// every third with children.
+fn parts_sql() -> String {
+    use std::fmt::Write as _;
+    let key = "shelf VARCHAR(20) NOT NULL, size ENUM('small', 'large', 'huge') NOT NULL, no BIGINT UNSIGNED NOT NULL, \
+               tag BINARY(4) NOT NULL, day DATE NOT NULL";
+    let mut sql = format!(
+        "CREATE TABLE parts ({key}, description TEXT, price DECIMAL(12, 3), weight FLOAT, flag BIT(3), code INT(6) ZEROFILL, \
+         PRIMARY KEY (shelf, size, no, tag, day)) DEFAULT CHARSET = utf8mb4;\n\
+         CREATE TABLE part_notes (id INT AUTO_INCREMENT PRIMARY KEY, {key}, note TEXT NOT NULL, \
+         FOREIGN KEY (shelf, size, no, tag, day) REFERENCES parts (shelf, size, no, tag, day));\n"
+    );
+    let shelves = ["a", "A b", "ä", "it''s", "100%", "back\\slash"];
+    let (mut parts, mut notes) = (Vec::new(), Vec::new());
+    for n in 0..5_000_u64 {
+        let part = usize::try_from(n).expect("a small number");
+        let no = [u64::MAX - n, n, 9_007_199_254_740_993 + n][part % 3];
+        let key = format!(
+            "'{}', '{}', {no}, 0x{:08x}, '{}'",
+            shelves[part % shelves.len()],
+            ["small", "large", "huge"][part % 3],
+            n * 2_654_435_761 % (1 << 32),
+            ["0000-00-00", "2024-02-29", "1999-12-31"][part % 3],
+        );
+        parts.push(format!(
+            "({key}, 'A sturdy bracket number {n} that holds a heavy shelf on a brick wall.', {n}.250, {n} / 7, b'101', {})",
+            n % 1000
+        ));
+        if n % 3 == 0 {
+            notes.extend((0..=n % 4).map(|k| {
+                format!("({key}, 'Note {k} of {n}: the screws were missing and came later.')")
+            }));
+        }
+    }
+    for rows in parts.chunks(1000) {
+        let _ = writeln!(sql, "INSERT INTO parts VALUES {};", rows.join(", "));
+    }
+    for rows in notes.chunks(1000) {
+        let columns = "shelf, size, no, tag, day, note";
+        let _ = writeln!(
+            sql,
+            "INSERT INTO part_notes ({columns}) VALUES {};",
+            rows.join(", ")
+        );
+    }
+    sql
+}
+
+#[tokio::test]
+async fn every_sort_of_key_of_mariadb_arrives() {
+    let relvec = Relvec::new();
+    let (source, target) = (mariadb_url().await, postgres_url().await);
+    mariadb(&source, &parts_sql()).await;
+    let (code, run) = relvec.run(&job(&source, &target));
+    assert_eq!(code, 0, "{run:#}");
+    let entities = &run["validation_report"]["entities"];
+    assert_eq!(entities[0]["entity"], "parts");
+    assert_eq!(entities[0]["documents"], 5000);
+    let mut connection = PgConnection::connect(&target).await.unwrap();
+    let notes: i64 = sqlx::query_scalar(
+        "SELECT sum(regexp_count(content, 'Note [0-9] of')) FROM relvec_documents",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(notes, (0..5000).step_by(3).map(|n| n % 4 + 1).sum::<i64>());
+    let zero: String = sqlx::query_scalar(
+        "SELECT source_key ->> 'day' FROM relvec_documents WHERE source_key ->> 'no' = '18446744073709551615'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(zero, "0000-00-00");
 }
 
 #[tokio::test]

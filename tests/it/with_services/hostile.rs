@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::relvec::{Relvec, job, postgres, sqlite};
-use crate::services::postgres_url;
+use crate::relvec::{Relvec, job, mariadb, postgres, sqlite};
+use crate::services::{mariadb_url, postgres_url};
 
 /// Texts that end a string, a comment, a line, a template or a format, or that order somebody about.
 const HOSTILE: &[&str] = &[
@@ -81,10 +81,14 @@ fn outside_the_plan(relvec: &Relvec, run: &serde_json::Value) -> BTreeMap<String
     files
 }
 
-async fn hostile_is_as_benign(source_of: impl AsyncFn(&Relvec, &str, String) -> String) {
+async fn hostile_is_as_benign(
+    hostile: &[&str],
+    source_of: impl AsyncFn(&Relvec, &str, String) -> String,
+) {
     let relvec = Relvec::new();
-    let hostile: Vec<String> = HOSTILE.iter().map(|&text| text.to_owned()).collect();
-    let benign: Vec<String> = (0..HOSTILE.len()).map(|i| format!("table_{i}")).collect();
+    let count = hostile.len();
+    let hostile: Vec<String> = hostile.iter().map(|&text| text.to_owned()).collect();
+    let benign: Vec<String> = (0..count).map(|i| format!("table_{i}")).collect();
     let mut files = Vec::new();
     for (kind, names) in [("hostile", hostile), ("benign", benign)] {
         let source = source_of(&relvec, kind, schema(&names)).await;
@@ -93,7 +97,7 @@ async fn hostile_is_as_benign(source_of: impl AsyncFn(&Relvec, &str, String) -> 
         let (code, run) = relvec.run(&job);
         assert_eq!(code, 0, "{kind}: {run:#}");
         let entities = run["validation_report"]["entities"].as_array().unwrap();
-        assert_eq!(entities.len(), HOSTILE.len());
+        assert_eq!(entities.len(), count);
         assert!(
             entities.iter().all(|entity| entity["documents"] == 12),
             "{entities:?}"
@@ -105,7 +109,7 @@ async fn hostile_is_as_benign(source_of: impl AsyncFn(&Relvec, &str, String) -> 
 
 #[tokio::test]
 async fn hostile_names_in_sqlite_change_nothing_outside_the_plan() {
-    hostile_is_as_benign(async |relvec, kind, sql| {
+    hostile_is_as_benign(HOSTILE, async |relvec, kind, sql| {
         sqlite(&relvec.path(&format!("{kind}.db")), &sql).await
     })
     .await;
@@ -113,9 +117,26 @@ async fn hostile_names_in_sqlite_change_nothing_outside_the_plan() {
 
 #[tokio::test]
 async fn hostile_names_in_postgres_change_nothing_outside_the_plan() {
-    hostile_is_as_benign(async |_, _, sql| {
+    hostile_is_as_benign(HOSTILE, async |_, _, sql| {
         let source = postgres_url().await;
         postgres(&source, &sql).await;
+        source
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hostile_names_in_mariadb_change_nothing_outside_the_plan() {
+    // MySQL's names have no characters beyond the basic plane.
+    let names: Vec<&str> = HOSTILE
+        .iter()
+        .copied()
+        .filter(|name| name.chars().all(|c| c <= '\u{ffff}'))
+        .collect();
+    assert_eq!(names.len(), HOSTILE.len() - 1);
+    hostile_is_as_benign(&names, async |_, _, sql| {
+        let source = mariadb_url().await;
+        mariadb(&source, &sql).await;
         source
     })
     .await;
