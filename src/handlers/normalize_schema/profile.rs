@@ -1,4 +1,4 @@
-//! The statistics of a column's sample. What a single value looks like is for [`classes`] to say.
+//! The statistics of a column's sample. What a single value looks like is for `classes` to say.
 
 use std::collections::{BTreeMap, HashSet};
 
