@@ -1,7 +1,7 @@
 //! Language models over HTTP: one question, one JSON answer.
 //!
 //! 1. A [`LanguageModel`] writes the request of its API; [`gemini`] and [`openai`] are the two there are.
-//! 2. [`Endpoint`] sends it, waits as the server asks, and keeps every reply.
+//! 2. [`endpoint`] sends it, waits as the server asks, and keeps every reply.
 //! 3. The [`LanguageModel`] takes the text out of the reply.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! How much of a realistic database is understood: precision and recall against the truth of the corpora.
 //!
-//! `cargo test --test it discovery -- --nocapture` prints the tables. The held-out half is a test of its own that is ignored: it is
-//! run with `--ignored held_out`, and the heuristics are never fitted to what it prints.
+//! `cargo test --test it discovery -- --nocapture` prints the tables. The rules of `normalize_schema` and `analyzer` were made with the
+//! development half alone; the held-out half was measured when they were finished, and holds them to the same bar.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -426,7 +426,6 @@ async fn development_half_is_understood() {
 }
 
 #[tokio::test]
-#[ignore = "measured once, when the heuristics are finished: --run-ignored all or --ignored"]
 async fn held_out_half_is_understood() {
     assert_bar(&measure(Half::HeldOut).await);
 }
