@@ -1,6 +1,7 @@
 //! What each column is for: names say something, values say more.
 
 use super::words::{self, Name};
+use crate::handlers::normalize_schema::names::PERSON_NAMES;
 use crate::model::metadata::{DataType, TableRef};
 use crate::model::schema_context::{ColumnProfile, TableProfile, ValueClass};
 
@@ -114,11 +115,10 @@ impl Holds {
             .iter()
             .map(|column| Name::new(&column.name))
             .collect();
-        let is_person = names.iter().take(6).any(|name| {
-            words::PERSON_NAMES
-                .iter()
-                .any(|person| name.words() == *person)
-        });
+        let is_person = names
+            .iter()
+            .take(6)
+            .any(|name| PERSON_NAMES.iter().any(|person| name.words() == *person));
         let people = Name::new(&table.table.name).ends_in(&words::PEOPLE) || is_person;
         let account = |(column, name): (&ColumnProfile, &Name)| {
             let numbers = column.class == ValueClass::Personal

@@ -208,23 +208,6 @@ pub(super) static PEOPLE: Words = Words::new(
     cliente usuario empleado contacto persona miembro paciente medico proveedor inquilino propietario candidato alumno estudiante
     huesped enfermero dependent angehoeriger familiar",
 );
-/// Columns by which a table is one of people.
-pub(super) const PERSON_NAMES: &[&[&str]] = &[
-    &["first", "name"],
-    &["firstname"],
-    &["last", "name"],
-    &["lastname"],
-    &["surname"],
-    &["given", "name"],
-    &["family", "name"],
-    &["full", "name"],
-    &["fullname"],
-    &["vorname"],
-    &["nachname"],
-    &["apellido"],
-    &["apellidos"],
-    &["primer", "apellido"],
-];
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,25 @@ use std::collections::BTreeSet;
 
 use super::lexicon::Words;
 
+/// Words of columns with a person's name.
+pub(crate) const PERSON_NAMES: &[&[&str]] = &[
+    &["first", "name"],
+    &["firstname"],
+    &["last", "name"],
+    &["lastname"],
+    &["surname"],
+    &["given", "name"],
+    &["family", "name"],
+    &["full", "name"],
+    &["fullname"],
+    &["vorname"],
+    &["nachname"],
+    &["apellido"],
+    &["apellidos"],
+    &["primer", "apellido"],
+    &["familienname"],
+];
+
 /// Splits an identifier into lower-case words: `OrderLine_ID` gives `order`, `line`, `id`.
 pub(crate) fn words(name: &str) -> Vec<String> {
     let mut words = Vec::new();

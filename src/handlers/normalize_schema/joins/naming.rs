@@ -2,7 +2,8 @@
 
 use crate::handlers::normalize_schema::lexicon::Words;
 use crate::handlers::normalize_schema::names::{
-    abbreviates, bases, ends_with, folded, is_key_word, names_a_key, same, same_words, stem, words,
+    PERSON_NAMES, abbreviates, bases, ends_with, folded, is_key_word, names_a_key, same,
+    same_words, stem, words,
 };
 
 /// How a column's name points to a table, the surest first.
@@ -116,25 +117,6 @@ static CLIENTS: Words = Words::new(
     "customer client contact kunde cliente contacto kontakt ansprechpartner patient paciente guest gast tenant mieter inquilino
     applicant candidate candidato bewerber student subscriber lead buyer supplier vendor lieferant proveedor debitor kreditor",
 );
-/// Words of columns with a person's name.
-const PERSON_NAMES: &[&[&str]] = &[
-    &["first", "name"],
-    &["firstname"],
-    &["last", "name"],
-    &["lastname"],
-    &["surname"],
-    &["given", "name"],
-    &["family", "name"],
-    &["full", "name"],
-    &["fullname"],
-    &["vorname"],
-    &["nachname"],
-    &["apellido"],
-    &["apellidos"],
-    &["primer", "apellido"],
-    &["familienname"],
-];
-
 /// What people a table holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum People {
