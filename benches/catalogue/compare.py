@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable
 
 import schema
 
-# At the largest size: times as fast as the loop over tables, and as the calls for all tables at once.
+# At so many tables: times as fast as the loop over tables, and as the calls for all tables at once.
+BAR_AT = 5000
 BARS = {"postgres": (15.0, 2.0), "mariadb": (3.0, None), "sqlite": (20.0, None)}
 MIB = 200
 
@@ -160,10 +161,11 @@ def compare(options: argparse.Namespace) -> bool:
                     f"{by_loop:9.1f}{by_bulk:9.1f}{ours['peak_mib']:6}{1000 * ours['seconds'] / tables:10.3f}",
                     flush=True,
                 )
-                if tables == max(options.sizes):
+                if tables == BAR_AT:
                     wanted_loop, wanted_bulk = BARS[dialect]
                     kept &= by_loop >= wanted_loop and by_bulk >= (wanted_bulk or 0) and ours["peak_mib"] < MIB
-    print(f"the bars at {max(options.sizes)} tables are {'kept' if kept else 'missed'}: {BARS}, under {MIB} MiB")
+    if BAR_AT in options.sizes:
+        print(f"the bars at {BAR_AT} tables are {'kept' if kept else 'missed'}: {BARS}, under {MIB} MiB")
     return kept
 
 
