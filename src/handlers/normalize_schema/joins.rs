@@ -9,7 +9,7 @@
 //! No join: `owner_id` beside an `owner_type` (it means a row of any table); two columns of different types; a target that is no
 //! unique key; numbers without a name, because 1 to n are among the keys of every table.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::names::{same, same_words};
 
@@ -75,14 +75,16 @@ pub(super) fn graph(tables: &[TableMetadata]) -> Vec<Join> {
 
 /// Foreign keys whose other side is among the tables and is unique there.
 fn declared(tables: &[TableMetadata]) -> Vec<Join> {
+    let by_name: HashMap<&TableRef, &TableMetadata> =
+        tables.iter().map(|table| (&table.table, table)).collect();
+    let mut seen = HashSet::new();
     let mut joins: Vec<Join> = Vec::new();
     for table in tables {
         for key in &table.foreign_keys {
-            let target = tables.iter().find(|target| target.table == key.to);
-            let repeated = joins.iter().any(|join| {
-                join.from == table.table && join.from_columns == key.columns && join.to == key.to
-            });
-            if repeated || !target.is_some_and(|target| is_unique(target, &key.to_columns)) {
+            let target = by_name.get(&key.to);
+            if !target.is_some_and(|target| is_unique(target, &key.to_columns))
+                || !seen.insert((&table.table, &key.columns, &key.to))
+            {
                 continue;
             }
             joins.push(Join {
@@ -546,6 +548,35 @@ mod tests {
                 .iter()
                 .map(|row| row.iter().map(|&value| Value::from(value)).collect())
                 .collect(),
+        }
+    }
+
+    /// More tables than a common word is looked up by, all of which share one.
+    #[test]
+    fn a_word_that_many_tables_share_does_not_hide_which_is_meant() {
+        let rows: Vec<[i64; 2]> = (1..=30).map(|id| [id, id % 20 + 1]).collect();
+        let rows: Vec<&[i64]> = rows.iter().map(<[i64; 2]>::as_slice).collect();
+        let mut tables = vec![table("parts", &["id"], &rows)];
+        for number in 0..100 {
+            let refers = format!("main_part_{}_id", number / 2);
+            tables.push(table(&format!("part_{number}"), &["id", &refers], &rows));
+        }
+        tables.push(table("boxes", &["id", "part_id"], &rows));
+        let joins = graph(&tables);
+        let to: Vec<(String, String)> = joins
+            .iter()
+            .map(|join| (join.from_columns[0].clone(), join.to.name.clone()))
+            .collect();
+        assert_eq!(to.len(), 101, "{to:?}");
+        for (column, table) in to {
+            let meant = match column.as_str() {
+                "part_id" => "parts".to_owned(),
+                column => column
+                    .trim_start_matches("main_")
+                    .trim_end_matches("_id")
+                    .to_owned(),
+            };
+            assert_eq!(table, meant, "{column}");
         }
     }
 

@@ -11,6 +11,9 @@ use crate::model::metadata::{ColumnMetadata, DataType, TableMetadata};
 /// A compound is looked up by this many letters at its end.
 const END_LETTERS: usize = 5;
 
+/// A word of more tables than this says little about which one is meant.
+const COMMON: usize = 64;
+
 /// The names of all tables and columns, read once.
 pub(super) struct Names {
     columns: Vec<Vec<ColumnName>>,
@@ -84,6 +87,8 @@ pub(super) struct Targets<'a> {
     by_end: HashMap<String, Vec<usize>>,
     by_letter: HashMap<char, Vec<usize>>,
     by_initials: HashMap<String, Vec<usize>>,
+    /// By all words of the table, the last one as any word that it may be the plural of.
+    by_reading: HashMap<Vec<String>, Vec<usize>>,
     /// What tables are called, the last word as any word that it may be the plural of.
     called: BTreeSet<Vec<String>>,
     by_value: OnceCell<HashMap<String, Vec<usize>>>,
@@ -98,6 +103,7 @@ impl<'a> Targets<'a> {
             by_end: HashMap::new(),
             by_letter: HashMap::new(),
             by_initials: HashMap::new(),
+            by_reading: HashMap::new(),
             called: BTreeSet::new(),
             by_value: OnceCell::new(),
         };
@@ -150,6 +156,9 @@ impl<'a> Targets<'a> {
             for letter in letters {
                 self.by_letter.entry(letter).or_default().push(index);
             }
+            for form in forms(reading) {
+                self.by_reading.entry(form).or_default().push(index);
+            }
             let initials = reading.iter().filter_map(|word| word.chars().next());
             self.by_initials
                 .entry(initials.collect())
@@ -181,15 +190,16 @@ impl<'a> Targets<'a> {
         own: &[Vec<String>],
     ) -> Vec<(&Target<'a>, Pointer)> {
         let words: BTreeSet<&String> = name.words.iter().chain(&name.stem).collect();
-        let mut found: BTreeSet<usize> = BTreeSet::new();
+        let mut lists: Vec<&Vec<usize>> = Vec::new();
         for word in words {
             for base in bases(word) {
-                found.extend(self.by_word.get(&base).into_iter().flatten());
+                lists.extend(self.by_word.get(&base));
                 if name.is_key && base.len() >= END_LETTERS {
-                    found.extend(self.by_end.get(&end_of(&base)).into_iter().flatten());
+                    lists.extend(self.by_end.get(&end_of(&base)));
                 }
             }
         }
+        let found = self.telling(&lists, name);
         let pointed = |found: BTreeSet<usize>| -> Vec<(&Target<'a>, Pointer)> {
             let targets = found.into_iter().map(|index| &self.all[index]);
             targets
@@ -204,6 +214,29 @@ impl<'a> Targets<'a> {
             return pointed(self.abbreviated(name));
         }
         named
+    }
+
+    /// The keys of the lists. In a schema whose tables share a word, only those that other words name too, if there are any: else
+    /// every such column would meet every table.
+    fn telling(&self, lists: &[&Vec<usize>], name: &ColumnName) -> BTreeSet<usize> {
+        let all = |common: bool| {
+            let lists = lists.iter().filter(|list| common || list.len() <= COMMON);
+            lists.flat_map(|list| list.iter().copied()).collect()
+        };
+        if lists.iter().all(|list| list.len() <= COMMON) {
+            return all(true);
+        }
+        let mut found: BTreeSet<usize> = all(false);
+        for words in [&name.words, &name.stem] {
+            for from in 0..words.len() {
+                for to in from + 1..=words.len() {
+                    let forms = forms(&words[from..to]).into_iter();
+                    let named = forms.filter_map(|form| self.by_reading.get(&form));
+                    found.extend(named.flatten());
+                }
+            }
+        }
+        if found.is_empty() { all(true) } else { found }
     }
 
     fn abbreviated(&self, name: &ColumnName) -> BTreeSet<usize> {
