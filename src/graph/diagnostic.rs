@@ -22,6 +22,8 @@ const UNREADABLE: [&str; 4] = ["unreadable", "toml", "not-utf-8", "too-large"];
 
 /// The code of what stands for findings that are only counted.
 const MORE: &str = "more-findings";
+/// With an error and so many findings that are only counted, nobody looks for others.
+const ENOUGH: usize = 1_000;
 
 /// Characters of a name that a message shows.
 const SHOWN: usize = 80;
@@ -226,6 +228,21 @@ impl Diagnostics {
         self.found.len() >= KEPT
     }
 
+    /// Says whether there is enough to mend before it is worth looking for more.
+    #[must_use]
+    pub(super) fn is_enough(&self) -> bool {
+        self.left_out >= ENOUGH && self.has_errors()
+    }
+
+    fn more(&self) -> String {
+        let number = self.left_out;
+        if self.is_enough() {
+            format!("and {number} more at least")
+        } else {
+            format!("and {number} more")
+        }
+    }
+
     /// Gives the findings in the order of the file.
     #[must_use]
     pub fn list(&self) -> Vec<&Diagnostic> {
@@ -249,7 +266,7 @@ impl Diagnostics {
             text.push_str("\n\n");
         }
         if self.left_out > 0 {
-            let _ = write!(text, "and {} more\n\n", self.left_out);
+            let _ = write!(text, "{}\n\n", self.more());
         }
         text.truncate(text.trim_end().len());
         if !text.is_empty() {
@@ -295,8 +312,7 @@ impl Diagnostics {
             } else {
                 Severity::Warning
             };
-            let message = format!("and {} more", self.left_out);
-            more.add(severity, MORE, 0..0, message, None);
+            more.add(severity, MORE, 0..0, self.more(), None);
             all.append(&mut more.found);
         }
         all
@@ -410,6 +426,25 @@ mod tests {
         let drawn = found.render(false);
         assert!(drawn.contains("g.toml:2:"), "{drawn}");
         assert!(drawn.contains("help: say one"), "{drawn}");
+    }
+
+    #[test]
+    fn past_many_errors_the_search_ends() {
+        let of = |errors: usize, warnings: usize| {
+            let mut found = Diagnostics::new("a.toml", " ".repeat(2_000).into());
+            for at in 0..errors {
+                found.error("wrong", at..at, "wrong", None);
+            }
+            for at in 0..warnings {
+                found.warning("odd", at..at, "odd", None);
+            }
+            found
+        };
+        assert!(!of(KEPT + ENOUGH - 1, 0).is_enough());
+        assert!(!of(0, KEPT + ENOUGH).is_enough());
+        let found = of(KEPT + ENOUGH, 0);
+        assert!(found.is_enough());
+        assert!(found.render(false).ends_with("and 1000 more at least\n"));
     }
 
     #[test]

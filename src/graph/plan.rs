@@ -211,6 +211,9 @@ impl Plan {
         let catalog = catalog.into();
         let mut found = file.problems().clone();
         let draft = resolve::resolve(file, catalog.handlers, selection, &mut found);
+        if found.is_enough() {
+            return Err(found);
+        }
         rehearsal::check(file, &draft, catalog, &mut found);
         let ends = draft.edges.iter().map(|edge| (edge.from, edge.to));
         let order = match order::topological(draft.stages.len(), ends) {

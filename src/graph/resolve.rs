@@ -169,9 +169,18 @@ impl Resolver<'_> {
     fn edges(&mut self) {
         let file = self.file;
         for entry in file.edges.iter().flatten() {
+            if self.found.is_enough() {
+                return;
+            }
             match entry {
                 EdgeEntry::Chain(names) => {
-                    let stages: Vec<_> = names.iter().map(|name| self.mention(name)).collect();
+                    let mut stages = Vec::with_capacity(names.len());
+                    for name in names {
+                        if self.found.is_enough() {
+                            return;
+                        }
+                        stages.push(self.mention(name));
+                    }
                     for (pair, name) in stages.windows(2).zip(names.iter().skip(1)) {
                         if let (Some(from), Some(to)) = (pair[0], pair[1]) {
                             self.add(DraftEdge {
