@@ -18,7 +18,7 @@ use crate::graph::context::Context;
 use crate::graph::event::{LogLevel, Question};
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
 use crate::model::analysis::{AnalysisSpec, FilterCondition, TemplateSection};
-use crate::model::job::JobInput;
+use crate::model::job::{JobInput, TargetSpec};
 use crate::model::metadata::TableRef;
 use crate::model::plan::{EntityPlan, LeftOut, MigrationPlan, RankedColumn, TargetPlan};
 use crate::model::schema_context::{Join, SchemaContext, TableProfile};
@@ -184,7 +184,7 @@ pub fn analyze(job: &JobInput, context: &SchemaContext) -> Result<Analysis> {
             version: 1,
             dialect: context.dialect,
             database: context.database.clone(),
-            target: target(&job.target.table),
+            target: target(&job.target),
             estimate: embedding::estimate(&entities, context, &embedding, &job.embedding),
             embedding,
             runtime: job.execution.runtime,
@@ -326,11 +326,15 @@ fn notes(schema: &Schema<'_>, standings: &[Standing<'_>]) -> Vec<String> {
     notes
 }
 
-fn target(table: &str) -> TargetPlan {
-    let (schema, table) = table.split_once('.').unwrap_or(("public", table));
+fn target(spec: &TargetSpec) -> TargetPlan {
+    let (schema, table) = spec
+        .table
+        .split_once('.')
+        .unwrap_or(("public", &spec.table));
     TargetPlan {
         schema: schema.to_owned(),
         table: table.to_owned(),
+        on_delete: spec.on_delete,
     }
 }
 

@@ -105,6 +105,17 @@ fn default_sample_rows() -> u32 {
     200
 }
 
+/// What becomes of documents whose source rows are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDelete {
+    /// They are removed.
+    #[default]
+    Remove,
+    /// They stay as they are.
+    Keep,
+}
+
 /// Where vectors go: at most one of `url`, `url_env` and `url_file`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -118,6 +129,8 @@ pub struct TargetSpec {
     /// The table, with its schema or without (`public`).
     #[schemars(regex(pattern = r"^([A-Za-z_][A-Za-z0-9_]{0,40}\.)?[A-Za-z_][A-Za-z0-9_]{0,40}$"))]
     pub table: String,
+    /// What becomes of documents whose source rows are gone. Entities that are not in the plan are never touched.
+    pub on_delete: OnDelete,
 }
 
 impl Default for TargetSpec {
@@ -127,6 +140,7 @@ impl Default for TargetSpec {
             url_env: None,
             url_file: None,
             table: "relvec_documents".to_owned(),
+            on_delete: OnDelete::Remove,
         }
     }
 }

@@ -26,11 +26,21 @@
 //! encoded as `T`, its length in bytes as eight bytes big-endian, and its UTF-8 bytes; NULL is the single byte `N`. The id of a chunk
 //! is SHA-256 over the entity's name, each key value in order, and the chunk's number in decimal, all encoded as above; the
 //! first 16 bytes with RFC 9562's version 8 and variant bits set.
+//!
+//! # Rows without a key
+//!
+//! An entity with an empty key is a multiset: a row is known by what it holds, and equal rows are numbered.
+//!
+//! 1. The row hash is SHA-256 over the value of each column of `row`, in order, as rule 1 has its text and encoded as above, in 64
+//!    lower-case hexadecimal digits. A text that is not UTF-8 is hashed by the bytes that it has, so that it is equal to no other one.
+//! 2. Equal rows are numbered 1, 2, 3, …: their occurrences. Any order will do, because equal rows have equal documents.
+//! 3. Wherever a key is used (ids, `source_key`), it is the row hash and the occurrence in decimal: two texts under the names `row` and
+//!    `occurrence`. So the same rows have the same ids again, and a row that was changed is one row gone and one row new.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::job::{EmbeddingProvider, Runtime};
+use super::job::{EmbeddingProvider, OnDelete, Runtime};
 use super::metadata::{DataType, Dialect, TableRef};
 use crate::graph::output::{Kind, Output};
 
@@ -196,8 +206,13 @@ pub struct EntityPlan {
     pub name: String,
     /// The root table, aliased `r`.
     pub root: TableRef,
-    /// A key of the root whose columns are not NULL, in key order; the primary key where there is one.
+    /// A key of the root whose columns are not NULL, in key order; the primary key where there is one. Empty where there is none.
     pub key: Vec<PlanColumn>,
+    /// What tells rows apart where there is no key: the root's columns in table order, without those that the job takes out of the text,
+    /// secrets, and SQLite's byte strings, which have no text; but always those that documents are made of. To leave a column out is
+    /// safe: rows that differ in nothing else have equal documents, and each of them is numbered and keeps its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub row: Vec<PlanColumn>,
     /// Rows of the root when the plan was made, whether they pass the filter or not.
     pub row_count: u64,
     /// What a root row has to be like to get a document; all of it has to hold.
@@ -211,6 +226,23 @@ pub struct EntityPlan {
     pub metadata: Vec<MetadataField>,
     /// Why this is an entity, one sentence each.
     pub reasons: Vec<String>,
+}
+
+impl EntityPlan {
+    /// Says whether its rows have no key, so that they are compared as a multiset.
+    #[must_use]
+    pub const fn is_keyless(&self) -> bool {
+        self.key.is_empty()
+    }
+
+    /// Gives the names in `source_key`, in key order.
+    #[must_use]
+    pub fn key_names(&self) -> Vec<&str> {
+        if self.is_keyless() {
+            return vec!["row", "occurrence"];
+        }
+        self.key.iter().map(|column| column.name.as_str()).collect()
+    }
 }
 
 /// A table that gets no documents of its own.
@@ -271,6 +303,9 @@ pub struct TargetPlan {
     pub schema: String,
     /// The table; `<table>_checkpoint` and `<table>_quarantine` stand beside it.
     pub table: String,
+    /// What becomes of documents whose source rows are gone.
+    #[serde(default)]
+    pub on_delete: OnDelete,
 }
 
 /// What the migration is expected to cost.

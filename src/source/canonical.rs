@@ -6,30 +6,33 @@ use uuid::Uuid;
 /// Gives the content hash of a chunk: 64 lower-case hexadecimal digits.
 #[must_use]
 pub fn content_hash(chunk_text: &str, metadata: &[Option<String>]) -> String {
-    use std::fmt::Write as _;
-
     let mut hasher = Sha256::new();
-    add(&mut hasher, Some(chunk_text));
+    add(&mut hasher, Some(chunk_text.as_bytes()));
     for value in metadata {
+        add(&mut hasher, value.as_ref().map(String::as_bytes));
+    }
+    hex(hasher)
+}
+
+/// Gives the hash that a row without a key is known by: 64 lower-case hexadecimal digits.
+#[must_use]
+pub fn row_hash(row: &[Option<Vec<u8>>]) -> String {
+    let mut hasher = Sha256::new();
+    for value in row {
         add(&mut hasher, value.as_deref());
     }
-    let mut hex = String::with_capacity(64);
-    for byte in hasher.finalize() {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    hex(hasher)
 }
 
 /// Gives the id of a chunk, counted from 0.
 #[must_use]
 pub fn chunk_id(entity: &str, key: &[String], chunk: u64) -> Uuid {
     let mut hasher = Sha256::new();
-    add(&mut hasher, Some(entity));
+    add(&mut hasher, Some(entity.as_bytes()));
     for value in key {
-        add(&mut hasher, Some(value));
+        add(&mut hasher, Some(value.as_bytes()));
     }
-    add(&mut hasher, Some(&chunk.to_string()));
+    add(&mut hasher, Some(chunk.to_string().as_bytes()));
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hasher.finalize()[..16]);
     Uuid::new_v8(bytes)
@@ -58,15 +61,26 @@ pub fn trimmed(value: &str) -> Option<&str> {
     (!value.is_empty()).then_some(value)
 }
 
-fn add(hasher: &mut Sha256, value: Option<&str>) {
+fn add(hasher: &mut Sha256, value: Option<&[u8]>) {
     match value {
         Some(text) => {
             hasher.update(b"T");
             hasher.update((text.len() as u64).to_be_bytes());
-            hasher.update(text.as_bytes());
+            hasher.update(text);
         }
         None => hasher.update(b"N"),
     }
+}
+
+fn hex(hasher: Sha256) -> String {
+    use std::fmt::Write as _;
+
+    let mut hex = String::with_capacity(64);
+    for byte in hasher.finalize() {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 #[cfg(test)]
@@ -98,6 +112,37 @@ mod tests {
             let id = chunk_id(vector["entity"].as_str().expect("a name"), &key, chunk);
             assert_eq!(id.to_string(), vector["id"]);
         }
+        let rows = vectors["rows"].as_array().expect("rows");
+        assert!(rows.len() >= 8);
+        for vector in rows {
+            let row: Vec<Option<Vec<u8>>> = match vector.get("hex") {
+                Some(hex) => texts(hex)
+                    .iter()
+                    .map(|hex| hex.as_deref().map(unhex))
+                    .collect(),
+                None => texts(&vector["values"])
+                    .into_iter()
+                    .map(|text| text.map(String::into_bytes))
+                    .collect(),
+            };
+            let key = [
+                row_hash(&row),
+                vector["occurrence"].as_u64().expect("a number").to_string(),
+            ];
+            assert_eq!(key[0], vector["row"]);
+            let id = chunk_id(vector["entity"].as_str().expect("a name"), &key, 0);
+            assert_eq!(id.to_string(), vector["id"]);
+        }
+    }
+
+    fn unhex(hex: &str) -> Vec<u8> {
+        let digits = hex.as_bytes().chunks(2);
+        digits
+            .map(|pair| {
+                let pair = std::str::from_utf8(pair).expect("ASCII");
+                u8::from_str_radix(pair, 16).expect("a byte")
+            })
+            .collect()
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub(super) fn entity(
         name: name(schema, &table.profile.table),
         root: table.profile.table.clone(),
         key: key.to_vec(),
+        row: Vec::new(),
         row_count: table.profile.row_count,
         filter: Vec::new(),
         parents: draft.parents,
