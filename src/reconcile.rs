@@ -74,6 +74,7 @@ pub async fn compare(
             model: &plan.embedding.model,
             dimensions: wanted_dimensions(plan, facts.as_ref()),
             embed,
+            on_delete: plan.target.on_delete,
         };
         let rows = snapshot.documents(entity);
         let count = |rows| progress(done + rows);

@@ -5,9 +5,8 @@
 //! 3. [`tables`]: what each table is: an entity, a part of one ([`owners`]), or neither.
 //! 4. [`sections`]: the document, the metadata and the joins of each entity, or the job's [`template`]; its filter.
 //! 5. [`embedding`]: the model's defaults and the estimate.
-//! 6. [`questions`]: what its author was not sure of. Each has a default that the plan has, so that nobody has to be there, but for two:
-//!    no table has text worth searching, and rows that are equal have no key. Then the stage parks before anything is generated, and
-//!    an answer goes on with it.
+//! 6. [`questions`]: what its author was not sure of. Each has a default that the plan has, so that nobody has to be there, but for one:
+//!    no table has text worth searching. Then the stage parks before anything is generated, and an answer goes on with it.
 //!
 //! The same schema context and the same job give the same plan, to the byte.
 
@@ -58,7 +57,7 @@ impl NodeHandler for Analyzer {
         (mut job, mut context): Self::Input,
         ctx: &Context,
     ) -> Result<MigrationPlan, HandlerError> {
-        context.joins.retain(|join| !is_dropped(join, ctx));
+        let taken_out = take_out(&mut context, ctx);
         if let Some(question) = questions::no_text(&job, &context)? {
             let id = question.id.clone();
             ctx.ask(question);
@@ -72,21 +71,11 @@ impl NodeHandler for Analyzer {
                 }
             }
         }
-        let analysis = analyze(&job, &context)?;
-        let mut unanswered = Vec::new();
+        let mut analysis = analyze(&job, &context)?;
+        analysis.plan.left_out.extend(taken_out);
+        analysis.plan.left_out.sort_by(|a, b| a.table.cmp(&b.table));
         for question in analysis.questions {
-            if question.blocking && ctx.answer(&question.id).is_none() {
-                unanswered.push(format!("`{}`", question.id));
-            }
             ctx.ask(question);
-        }
-        if !unanswered.is_empty() {
-            return Err(HandlerError::parked(format!(
-                "{} tables have text, rows that are equal and no key, so that their documents cannot be told apart; \
-                 answer {}, or name a key in analysis.keys",
-                unanswered.len(),
-                unanswered.join(", ")
-            )));
         }
         for line in analysis.notes {
             ctx.log(LogLevel::Warn, line);
@@ -150,19 +139,12 @@ pub fn analyze(job: &JobInput, context: &SchemaContext) -> Result<Analysis> {
                 if let Some(filter) = laid.filters.get(&profile.table) {
                     entity.filter = overrides::filter(profile, filter)?;
                 }
+                if entity.is_keyless() && !schema.is_forced(&profile.table) {
+                    questions.push(questions::no_key(profile));
+                }
                 entities.push(entity);
             }
             Standing::Part { reason, .. } | Standing::LeftOut { reason } => {
-                left_out.push(LeftOut {
-                    table: profile.table.clone(),
-                    reason: reason.clone(),
-                });
-            }
-            Standing::NoKey { .. } if schema.is_forced(&profile.table) => {
-                return Err(without_key(profile));
-            }
-            Standing::NoKey { reason } => {
-                questions.push(questions::no_key(profile));
                 left_out.push(LeftOut {
                     table: profile.table.clone(),
                     reason: reason.clone(),
@@ -206,8 +188,29 @@ pub(super) fn as_told(
     mut context: SchemaContext,
     ctx: &Context,
 ) -> Result<SchemaContext> {
-    context.joins.retain(|join| !is_dropped(join, ctx));
+    take_out(&mut context, ctx);
     overrides::joins(&job.analysis, &context).map(|(context, _)| context)
+}
+
+/// Takes away the joins and the tables without a key that answers take away, and gives these tables.
+fn take_out(context: &mut SchemaContext, ctx: &Context) -> Vec<LeftOut> {
+    context.joins.retain(|join| !is_dropped(join, ctx));
+    let (out, kept) = std::mem::take(&mut context.tables)
+        .into_iter()
+        .partition::<Vec<TableProfile>, _>(|table| {
+            ctx.answer(&questions::no_key_id(&table.table))
+                .is_some_and(|answer| answer.choice == questions::LEAVE_OUT)
+        });
+    context.tables = kept;
+    let is_out = |table: &TableRef| out.iter().any(|profile| profile.table == *table);
+    context
+        .joins
+        .retain(|join| !is_out(&join.from) && !is_out(&join.to));
+    let left_out = out.into_iter().map(|profile| LeftOut {
+        table: profile.table,
+        reason: "it has no key, and the answer to that leaves it out".to_owned(),
+    });
+    left_out.collect()
 }
 
 fn is_dropped(join: &Join, ctx: &Context) -> bool {
@@ -292,17 +295,7 @@ fn without_sections(entity: &EntityPlan) -> Error {
     )
 }
 
-fn without_key(table: &TableProfile) -> Error {
-    let message = format!(
-        "analysis.roots: no key identifies the rows of `{}`",
-        table.table
-    );
-    Error::new(ErrorKind::Invalid, message).hint(
-        "name the columns that identify them in analysis.keys, or give the table a primary key",
-    )
-}
-
-/// Names the tables whose rows are in no document. Views repeat rows of tables, and what has no key is a question.
+/// Names the tables whose rows are in no document. Views repeat rows of tables.
 fn notes(schema: &Schema<'_>, standings: &[Standing<'_>]) -> Vec<String> {
     let mut notes: Vec<String> = schema
         .tables
@@ -313,7 +306,7 @@ fn notes(schema: &Schema<'_>, standings: &[Standing<'_>]) -> Vec<String> {
             Standing::LeftOut { reason } => {
                 Some(format!("`{}` is left out: {reason}", table.profile.table))
             }
-            Standing::Entity { .. } | Standing::Part { .. } | Standing::NoKey { .. } => None,
+            Standing::Entity { .. } | Standing::Part { .. } => None,
         })
         .collect();
     let more = notes.len().saturating_sub(MOST_NOTES);
@@ -347,14 +340,13 @@ fn without_text(context: &SchemaContext, left_out: &[LeftOut]) -> Error {
     Error::new(
         ErrorKind::Invalid,
         format!(
-            "no table of `{}` has text worth searching and a key ({})",
+            "no table of `{}` has text worth searching ({})",
             context.database,
             why.join("; ")
         ),
     )
     .hint("look at what was found with `relvec inspect`")
     .hint("if the tables are sampled too thinly, raise source.sample_rows; if they are left out, widen source.include")
-    .hint("if a table with text has no key, name the columns that identify its rows in analysis.keys")
     .hint("to embed one all the same, name it in the job's analysis.roots and its columns in analysis.include_columns")
 }
 

@@ -209,7 +209,7 @@ pub struct EntityPlan {
     /// A key of the root whose columns are not NULL, in key order; the primary key where there is one. Empty where there is none.
     pub key: Vec<PlanColumn>,
     /// What tells rows apart where there is no key: the root's columns in table order, without those that the job takes out of the text,
-    /// secrets, and SQLite's byte strings, which have no text; but always those that documents are made of. To leave a column out is
+    /// what is secret or personal, and SQLite's byte strings, which have no text; but always those that documents are made of. To leave a column out is
     /// safe: rows that differ in nothing else have equal documents, and each of them is numbered and keeps its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub row: Vec<PlanColumn>,

@@ -29,12 +29,26 @@ pub struct Check {
     pub detail: String,
 }
 
+/// What rows are known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// Their key.
+    #[default]
+    Key,
+    /// What they hold: there is no key, so both sides were compared as multisets of rows.
+    Row,
+}
+
 /// The reconciliation of one entity. Counts are of documents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntityValidation {
     /// The entity's name.
     pub entity: String,
+    /// What its rows are known by.
+    #[serde(default)]
+    pub identity: Identity,
     /// Rows of the root in the source.
     pub source_rows: u64,
     /// Documents in the target.
@@ -45,8 +59,11 @@ pub struct EntityValidation {
     pub quarantined: u64,
     /// Source rows with text and without a document.
     pub missing: u64,
-    /// Documents without a source row.
+    /// Documents without a source row, which should have been removed.
     pub extra: u64,
+    /// Documents whose source rows are gone and which the job keeps (`target.on_delete`).
+    #[serde(default)]
+    pub kept: u64,
     /// Documents whose content, metadata or hash differs.
     pub changed: u64,
     /// Documents with a vector of another dimension or model, with a norm of 0, or with a number that is not finite.

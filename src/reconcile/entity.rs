@@ -5,6 +5,8 @@
 //! target:  1  2  3  4           only here:   extra
 //!                               both:        compared chunk by chunk
 //! ```
+//!
+//! Where the job keeps the documents of deleted rows, what is only in the target is `kept`, if its ids are those of its key.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +16,9 @@ use futures::stream::BoxStream;
 
 use super::Embed;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::job::OnDelete;
 use crate::model::plan::EntityPlan;
-use crate::model::validation::EntityValidation;
+use crate::model::validation::{EntityValidation, Identity};
 use crate::service::target::{TargetChunk, TargetDocument};
 use crate::source::SourceDocument;
 use crate::source::canonical::{chunk_id, content_hash};
@@ -43,6 +46,8 @@ pub struct Expected<'a> {
     pub dimensions: i32,
     /// Gives the vector that a text must have, where relvec can compute it.
     pub embed: Option<Embed>,
+    /// What becomes of documents whose source rows are gone.
+    pub on_delete: OnDelete,
 }
 
 /// A side that could not be read to its end.
@@ -167,12 +172,18 @@ impl<'a> Tally<'a> {
             quarantined,
             report: EntityValidation {
                 entity: expected.entity.name.clone(),
+                identity: if expected.entity.is_keyless() {
+                    Identity::Row
+                } else {
+                    Identity::Key
+                },
                 source_rows: 0,
                 documents: 0,
                 empty: 0,
                 quarantined: 0,
                 missing: 0,
                 extra: 0,
+                kept: 0,
                 changed: 0,
                 bad_vectors: 0,
                 differences: Vec::new(),
@@ -195,11 +206,20 @@ impl<'a> Tally<'a> {
 
     fn target_only(&mut self, document: &TargetDocument) {
         self.report.documents += 1;
-        self.report.extra += 1;
+        let Expected {
+            entity, on_delete, ..
+        } = self.expected;
         if let Some(key) = &document.key {
-            self.name("extra", &shown(key));
+            match on_delete {
+                OnDelete::Keep if has_ids(entity, key, &document.chunks) => self.report.kept += 1,
+                OnDelete::Keep | OnDelete::Remove => {
+                    self.report.extra += 1;
+                    self.name("extra", &shown(key));
+                }
+            }
             return;
         }
+        self.report.extra += 1;
         for chunk in &document.chunks {
             self.name("extra, with a malformed key", &format!("id {}", chunk.id));
         }
@@ -258,11 +278,7 @@ fn difference(
     {
         return Some("changed, its chunks are not 0, 1, 2, …");
     }
-    let identified = chunks.iter().zip(0_u64..);
-    if identified
-        .into_iter()
-        .any(|(chunk, number)| chunk.id != chunk_id(&entity.name, &row.key, number))
-    {
+    if !has_ids(entity, &row.key, chunks) {
         return Some("changed, id");
     }
     let pieces = chunks.iter().flat_map(|chunk| chunk.content.as_bytes());
@@ -283,6 +299,12 @@ fn difference(
         return Some("changed, content hash");
     }
     None
+}
+
+/// Whether the chunks of a document have the ids that migrate.py gives to those of its key.
+fn has_ids(entity: &EntityPlan, key: &[String], chunks: &[TargetChunk]) -> bool {
+    let mut numbered = chunks.iter().zip(0_u64..);
+    numbered.all(|(chunk, number)| chunk.id == chunk_id(&entity.name, key, number))
 }
 
 /// Says what is wrong with a chunk's vector, nothing if it is sound.

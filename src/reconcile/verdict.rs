@@ -2,7 +2,7 @@
 
 use super::Comparison;
 use crate::model::execution::ExecutionReport;
-use crate::model::validation::{Check, EntityValidation, ValidationReport, Verdict};
+use crate::model::validation::{Check, EntityValidation, Identity, ValidationReport, Verdict};
 
 /// Concludes from checks of the generated files and a comparison.
 #[must_use]
@@ -60,18 +60,43 @@ fn verdict(
         return (Verdict::Unverified, unknown.join("; "));
     }
     let sum = |of: fn(&EntityValidation) -> u64| entities.iter().map(of).sum::<u64>();
-    let compared = sum(|entity| entity.documents);
+    let compared = sum(|entity| entity.documents - entity.kept);
     if compared == 0 {
         let reason = "no document was compared, so that nothing is proved: no source row has its text in the target";
         return (Verdict::Unverified, reason.to_owned());
     }
     let reason = format!(
-        "each of {} source rows is accounted for: {compared} documents with equal content, {} without text, {} in quarantine",
+        "each of {} source rows is accounted for: {compared} documents with equal content, {} without text, {} in quarantine{}{}",
         sum(|entity| entity.source_rows),
         sum(|entity| entity.empty),
         sum(|entity| entity.quarantined),
+        kept(sum(|entity| entity.kept)),
+        multisets(entities),
     );
     (Verdict::Validated, reason)
+}
+
+fn kept(documents: u64) -> String {
+    if documents == 0 {
+        return String::new();
+    }
+    format!("; {documents} documents of rows that are gone are kept, as the job says")
+}
+
+/// Names the entities whose rows have no key.
+fn multisets(entities: &[EntityValidation]) -> String {
+    let names: Vec<String> = entities
+        .iter()
+        .filter(|entity| entity.identity == Identity::Row)
+        .map(|entity| format!("`{}`", entity.entity))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; without a key, so that equal rows were counted: {}",
+        names.join(", ")
+    )
 }
 
 fn failed(check: &Check) -> Option<String> {
@@ -157,12 +182,14 @@ mod tests {
     fn entity(source_rows: u64, missing: u64) -> EntityValidation {
         EntityValidation {
             entity: "orders".to_owned(),
+            identity: Identity::Key,
             source_rows,
             documents: source_rows - missing,
             empty: 0,
             quarantined: 0,
             missing,
             extra: 0,
+            kept: 0,
             changed: 0,
             bad_vectors: 0,
             differences: Vec::new(),

@@ -266,7 +266,7 @@ fn group(
 
 /// The key's values as texts; `$1` is the entity, the key columns' names follow.
 fn key_terms(entity: &EntityPlan) -> Vec<String> {
-    (0..entity.key.len())
+    (0..entity.key_names().len())
         .map(|index| format!("source_key ->> ${}::text", index + 2))
         .collect()
 }
@@ -311,8 +311,8 @@ fn documents_sql(entity: &EntityPlan, table: &str, vector: &str, with_vectors: b
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 fn bind_keys<'q>(query: Query<'q>, entity: &'q EntityPlan) -> Query<'q> {
-    let names = entity.key.iter();
-    names.fold(query, |query, column| query.bind(&column.name))
+    let names = entity.key_names().into_iter();
+    names.fold(query, sqlx::query::Query::bind)
 }
 
 fn read(row: &PgRow) -> Result<(Option<Vec<String>>, TargetChunk), sqlx::Error> {

@@ -5,12 +5,13 @@
 //! child rows     (part 1, 2, …: their columns) ─┼─ UNION ALL, sorted by key text, part, order ─ assembled by key
 //! ```
 //!
-//! The database sorts, so memory does not grow with the rows, and no child is looked up for its root.
+//! The database sorts, so memory does not grow with the rows, and no child is looked up for its root. Rows without a key come in any
+//! order, with the values that they are known by in the key's place, and go through [`multiset`].
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::canonical::trimmed;
-use super::filter;
+use super::{filter, multiset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::{DataType, Dialect, TableRef};
 use crate::model::plan::{ColumnPair, EntityPlan, FieldSource, ParentJoin, PlanColumn, Section};
@@ -27,7 +28,13 @@ pub struct SourceDocument {
 }
 
 /// A result row as text: the part, the key, the values.
-pub(super) type Row = Vec<Option<String>>;
+type Row = Vec<Option<String>>;
+
+/// A value as it came: not every source promises UTF-8.
+pub(super) type Cell = Option<Vec<u8>>;
+
+/// A result row as it came.
+pub(super) type RawRow = Vec<Cell>;
 
 /// Quotes an identifier.
 pub(super) fn quoted(dialect: Dialect, name: &str) -> String {
@@ -48,7 +55,16 @@ pub(super) fn table_sql(dialect: Dialect, table: &TableRef) -> String {
 
 /// Gives the number of text columns that the statement of an entity has.
 fn width(entity: &EntityPlan) -> usize {
-    1 + entity.key.len() + values(entity)
+    1 + identity(entity).len() + values(entity)
+}
+
+/// The columns that a root row is known by.
+fn identity(entity: &EntityPlan) -> &[PlanColumn] {
+    if entity.is_keyless() {
+        &entity.row
+    } else {
+        &entity.key
+    }
 }
 
 /// Gives the statement that reads an entity.
@@ -83,7 +99,7 @@ struct Statement<'a> {
 
 impl Statement<'_> {
     fn sql(self) -> String {
-        let keys = self.entity.key.len();
+        let keys = identity(self.entity).len();
         let names = |prefix: &str, count: usize| -> Vec<String> {
             (0..count)
                 .map(|index| format!("u.{prefix}{index}"))
@@ -97,6 +113,10 @@ impl Statement<'_> {
             .map(|name| self.by_bytes(name))
             .collect();
         order.extend(["u.part".to_owned(), "u.seq".to_owned()]);
+        if self.entity.is_keyless() {
+            let columns = columns.join(", ");
+            return format!("SELECT {columns} FROM ({}) AS u", self.root_arm());
+        }
         let mut arms = vec![self.root_arm()];
         let children = self.entity.sections.iter().filter_map(Child::of);
         arms.extend(
@@ -161,15 +181,11 @@ impl Statement<'_> {
     }
 
     /// SQLite's versions round the 15th digit of a REAL differently, so the number itself is read: see `canonical::real`.
-    fn text_or_real(self, source: &FieldSource) -> String {
-        let text = self.text(&source.alias, &source.column, source.data_type);
+    fn text_or_real(self, alias: &str, column: &str, data_type: DataType) -> String {
+        let text = self.text(alias, column, data_type);
         match self.dialect {
             Dialect::Sqlite => {
-                let value = format!(
-                    "{}.{}",
-                    self.quoted(&source.alias),
-                    self.quoted(&source.column)
-                );
+                let value = format!("{}.{}", self.quoted(alias), self.quoted(column));
                 format!("CASE typeof({value}) WHEN 'real' THEN {value} ELSE {text} END")
             }
             Dialect::Postgres | Dialect::Mysql => text,
@@ -178,7 +194,9 @@ impl Statement<'_> {
 
     fn root_arm(self) -> String {
         let sources = root_sources(self.entity);
-        let cells = sources.iter().map(|source| self.text_or_real(source));
+        let cells = sources
+            .iter()
+            .map(|source| self.text_or_real(&source.alias, &source.column, source.data_type));
         let mut columns = vec!["0 AS part".to_owned(), "0 AS seq".to_owned()];
         columns.extend(self.key_columns());
         columns.extend(self.value_columns(cells.collect()));
@@ -244,9 +262,13 @@ impl Statement<'_> {
     }
 
     fn key_columns(self) -> Vec<String> {
-        let keys = self.entity.key.iter().enumerate();
+        let keys = identity(self.entity).iter().enumerate();
         keys.map(|(index, column)| {
-            let text = self.text("r", &column.name, column.data_type);
+            let text = if self.entity.is_keyless() {
+                self.text_or_real("r", &column.name, column.data_type)
+            } else {
+                self.text("r", &column.name, column.data_type)
+            };
             format!("{text} AS k{index}")
         })
         .collect()
@@ -318,11 +340,11 @@ impl<'a> Child<'a> {
     }
 }
 
-/// Makes documents of the statement's rows; `cell` reads a value as text, `failed` names the source in an error.
+/// Makes documents of the statement's rows; `cell` reads a text's bytes, `failed` names the source in an error.
 pub(super) fn read<'a, R: Send + 'a>(
     entity: &'a EntityPlan,
     rows: BoxStream<'a, Result<R, sqlx::Error>>,
-    cell: fn(&R, usize) -> Result<Option<String>, sqlx::Error>,
+    cell: fn(&R, usize) -> Result<Cell, sqlx::Error>,
     failed: impl Fn(sqlx::Error) -> Error + Copy + Send + 'a,
 ) -> BoxStream<'a, Result<SourceDocument>> {
     let width = width(entity);
@@ -330,7 +352,32 @@ pub(super) fn read<'a, R: Send + 'a>(
         row.and_then(|row| (0..width).map(|index| cell(&row, index)).collect())
             .map_err(failed)
     });
+    if entity.is_keyless() {
+        return multiset::documents(entity, rows.boxed());
+    }
+    let rows = rows.map_ok(|row: RawRow| row.into_iter().map(|cell| cell.map(text)).collect());
     assemble(entity, rows.boxed())
+}
+
+/// A text whose bytes need not be UTF-8.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Makes the document of a root row without children: `values` are those of its fields, then of its metadata.
+pub(super) fn document(
+    entity: &EntityPlan,
+    key: Vec<String>,
+    values: impl Iterator<Item = Cell>,
+) -> SourceDocument {
+    let values: Row = values.map(|value| value.map(text)).collect();
+    let row = PartRow {
+        part: 0,
+        key,
+        values: values.into_iter(),
+    };
+    Draft::new(entity, row).finish()
 }
 
 /// Puts documents together from rows sorted by key and part.

@@ -4,7 +4,7 @@
 //! 2. [`SourceDriver::collect`] reads the catalogue in a few statements, then the tables one by one for counts and samples
 //!    ([`selection`] says of which tables and how much; `sharing` spreads them over connections).
 //! 3. [`SourceDriver::lookup`] asks whether an inferred join's values are there.
-//! 4. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`filter`], [`canonical`]).
+//! 4. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`multiset`], [`filter`], [`canonical`]).
 
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ pub mod canonical;
 mod documents;
 pub(crate) mod filter;
 mod lookup;
+mod multiset;
 pub mod mysql;
 pub mod postgres;
 mod sample;
@@ -122,7 +123,7 @@ pub trait Snapshot: Send {
     fn read_at(&self) -> &str;
 
     /// Makes the documents of an entity, one a root row, by the rules of [`crate::model::plan`]; sorted by the keys' texts,
-    /// byte by byte. An item is an error if a table or column of the plan is gone or a key is NULL.
+    /// byte by byte, whether the key is one or the row hash and the occurrence. An item is an error if a table or column of the plan is gone or a key is NULL.
     fn documents<'a>(&'a mut self, entity: &'a EntityPlan)
     -> BoxStream<'a, Result<SourceDocument>>;
 }

@@ -162,6 +162,8 @@ impl Snapshot for MysqlSnapshot {
         let url = &self.url;
         let sql = documents::statement(Dialect::Mysql, entity);
         let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(&mut self.connection);
-        documents::read(entity, rows, session::text, move |error| failed(url, error))
+        documents::read(entity, rows, session::bytes, move |error| {
+            failed(url, error)
+        })
     }
 }

@@ -154,7 +154,7 @@ impl Snapshot for PostgresSnapshot {
         let url = &self.url;
         let sql = documents::statement(Dialect::Postgres, entity);
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut self.connection);
-        documents::read(entity, rows, cell, move |error| failed(url, error))
+        documents::read(entity, rows, bytes, move |error| failed(url, error))
     }
 }
 
@@ -170,8 +170,4 @@ fn bytes(row: &PgRow, index: usize) -> Result<Option<Vec<u8>>, sqlx::Error> {
         .as_bytes()
         .map(|bytes| Some(bytes.to_vec()))
         .map_err(sqlx::Error::Decode)
-}
-
-fn cell(row: &PgRow, index: usize) -> Result<Option<String>, sqlx::Error> {
-    Ok(bytes(row, index)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }

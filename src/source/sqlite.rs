@@ -233,11 +233,14 @@ fn bytes(row: &SqliteRow, index: usize) -> Result<Option<Vec<u8>>, sqlx::Error> 
     row.try_get_unchecked::<Option<Vec<u8>>, _>(index)
 }
 
-fn cell(row: &SqliteRow, index: usize) -> Result<Option<String>, sqlx::Error> {
+/// Reads a text cell as bytes, and a REAL as its canonical text.
+fn cell(row: &SqliteRow, index: usize) -> Result<Option<Vec<u8>>, sqlx::Error> {
     if row.try_get_raw(index)?.type_info().name() == "REAL" {
-        return Ok(Some(canonical::real(row.try_get_unchecked(index)?)));
+        return Ok(Some(
+            canonical::real(row.try_get_unchecked(index)?).into_bytes(),
+        ));
     }
-    Ok(bytes(row, index)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    bytes(row, index)
 }
 
 #[cfg(test)]

@@ -7,41 +7,45 @@ use super::tables::{Schema, Standing, Table};
 use crate::error::Result;
 use crate::graph::event::Question;
 use crate::model::job::JobInput;
-use crate::model::metadata::DataType;
+use crate::model::metadata::{DataType, TableRef};
 use crate::model::plan::{EmbeddingPlan, EntityPlan, ParentJoin, Section};
 use crate::model::schema_context::{Join, JoinOrigin, SchemaContext, TableProfile, ValueClass};
 
 const KEEP: &str = "keep";
 /// The choice by which a join goes.
 pub(super) const DROP: &str = "drop";
-const LEAVE_OUT: &str = "leave out";
+const KEEP_ALL: &str = "keep them all";
+/// The choice by which a table without a key goes.
+pub(super) const LEAVE_OUT: &str = "leave out";
 const GO_ON: &str = "go on";
 /// The id of the question what to embed.
 const NO_TEXT: &str = "no_text";
 /// Most tables that are offered.
 const OFFERED: usize = 10;
 
-/// Asks about a table that has text and no key. Where rows are equal, no key can be named, and losing them is nobody's default.
+/// Gives the id of the question about a table without a key.
+pub(super) fn no_key_id(table: &TableRef) -> String {
+    format!("no_key:{table}")
+}
+
+/// Asks about a table that has text and no key. Its rows are known by what they hold, so that none is lost.
 pub(super) fn no_key(table: &TableProfile) -> Question {
     let name = &table.table;
-    let text = if table.equal_rows {
-        format!(
-            "`{name}` has text, no key, and rows that are equal in every column, so that their documents cannot be told apart. \
-             Give it a key and start again, or leave it out?"
-        )
+    let equal = if table.equal_rows {
+        "some rows are equal in every column, and each of them keeps its own document"
     } else {
-        format!(
-            "`{name}` has text but no key that identifies its rows, so it is left out. \
-             Give it a primary key, or name its columns in analysis.keys, and run again; or leave it out?"
-        )
+        "should rows be equal in every column, each of them keeps its own document"
     };
     Question {
-        id: format!("no_key:{name}"),
+        id: no_key_id(name),
         stage: String::new(),
-        text,
-        choices: vec![LEAVE_OUT.to_owned()],
-        default: (!table.equal_rows).then(|| LEAVE_OUT.to_owned()),
-        blocking: table.equal_rows,
+        text: format!(
+            "`{name}` has text but no key, so that its rows are known by what they hold: {equal}, and a changed row is embedded anew. \
+             Keep them all, or leave the table out? Columns that identify its rows can be named in analysis.keys."
+        ),
+        choices: vec![KEEP_ALL.to_owned(), LEAVE_OUT.to_owned()],
+        default: Some(KEEP_ALL.to_owned()),
+        blocking: false,
     }
 }
 
@@ -137,16 +141,14 @@ pub(super) fn no_text(job: &JobInput, context: &SchemaContext) -> Result<Option<
     let (context, _) = overrides::joins(&job.analysis, context)?;
     let schema = Schema::new(&context, &job.analysis)?;
     let standings = schema.standings();
-    let planned = |standing: &Standing<'_>| {
-        matches!(standing, Standing::Entity { .. } | Standing::NoKey { .. })
-    };
+    let planned = |standing: &Standing<'_>| matches!(standing, Standing::Entity { .. });
     if standings.iter().any(planned) {
         return Ok(None);
     }
     let mut tables: Vec<(f64, &Table<'_>)> = schema
         .tables
         .iter()
-        .filter(|table| !table.profile.kind.is_view() && table.key(context.dialect).is_some())
+        .filter(|table| !table.profile.kind.is_view())
         .filter_map(|table| {
             let scores = table
                 .columns

@@ -52,6 +52,11 @@ impl Assessed<'_> {
             && is_label_name(&self.name)
     }
 
+    /// Whether it may tell rows without a key apart: nobody wants it left out, and it is neither a secret nor personal.
+    pub(super) fn tells_rows_apart(&self) -> bool {
+        self.role != Role::Sensitive && !self.is_excluded
+    }
+
     /// Puts it into the text, because the job says so.
     pub(super) fn include(&mut self) {
         if self.role != Role::Label {

@@ -9,7 +9,7 @@ use crate::handlers::normalize_schema::names::{
     folded, humanized, sentence, singular_words, stem, words,
 };
 use crate::model::analysis::TemplateSection;
-use crate::model::metadata::{DataType, TableRef};
+use crate::model::metadata::{DataType, Dialect, TableRef};
 use crate::model::plan::{
     ColumnPair, EntityPlan, FieldSource, MetadataField, ParentJoin, PlanColumn, Section,
 };
@@ -51,6 +51,7 @@ pub(super) fn entity(
     draft.add_root_metadata(key);
     draft.add_parents();
     draft.add_fields(Role::Prose);
+    // No table is a part of a keyless one: see `Schema::standings`.
     draft.add_children(standings);
     if let Some(template) = template {
         draft.sections.clear();
@@ -60,11 +61,16 @@ pub(super) fn entity(
         }
         draft.drop_unused_parents();
     }
+    let row = if key.is_empty() {
+        draft.row()
+    } else {
+        Vec::new()
+    };
     Ok(EntityPlan {
         name: name(schema, &table.profile.table),
         root: table.profile.table.clone(),
         key: key.to_vec(),
-        row: Vec::new(),
+        row,
         row_count: table.profile.row_count,
         filter: Vec::new(),
         parents: draft.parents,
@@ -136,6 +142,37 @@ impl<'a> Draft<'a> {
     pub(super) fn alias(&mut self) -> String {
         self.aliases += 1;
         format!("p{}", self.aliases)
+    }
+
+    /// The columns that tell rows apart where there is no key: all that the documents are made of or may come to be made of, and what else
+    /// may be looked at.
+    fn row(&self) -> Vec<PlanColumn> {
+        let fields = self.sections.iter().filter_map(|section| match section {
+            Section::Field { source, .. } => Some(source),
+            Section::Children { .. } => None,
+        });
+        let sources = fields.chain(self.metadata.iter().map(|field| &field.source));
+        let joins: Vec<&Join> = self.schema.joins_from(&self.root.profile.table).collect();
+        let joined = joins.iter().flat_map(|join| &join.from_columns);
+        let used: BTreeSet<&str> = sources
+            .filter(|source| source.alias == "r")
+            .map(|source| &source.column)
+            .chain(joined)
+            .map(String::as_str)
+            .collect();
+        let dialect = self.schema.context.dialect;
+        self.root
+            .columns
+            .iter()
+            .filter(|column| {
+                used.contains(column.column.name.as_str())
+                    || column.tells_rows_apart() && has_text(column.column.data_type, dialect)
+            })
+            .map(|column| PlanColumn {
+                name: column.column.name.clone(),
+                data_type: column.column.data_type,
+            })
+            .collect()
     }
 
     fn push_field(
@@ -307,6 +344,11 @@ impl<'a> Draft<'a> {
             )],
         });
     }
+}
+
+/// SQLite's byte strings need not be text, and have no other form.
+const fn has_text(data_type: DataType, dialect: Dialect) -> bool {
+    !matches!((data_type, dialect), (DataType::Bytes, Dialect::Sqlite))
 }
 
 pub(super) fn source(alias: &str, column: &Assessed<'_>) -> FieldSource {

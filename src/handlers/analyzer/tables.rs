@@ -45,7 +45,7 @@ pub(super) struct Table<'a> {
 /// What a table is.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Standing<'a> {
-    /// It gets documents.
+    /// It gets documents. Without a key, what its rows hold tells them apart.
     Entity {
         key: Vec<PlanColumn>,
         reasons: Vec<String>,
@@ -56,8 +56,6 @@ pub(super) enum Standing<'a> {
         key: Vec<PlanColumn>,
         reason: String,
     },
-    /// It has text, and no key.
-    NoKey { reason: String },
     /// Neither.
     LeftOut { reason: String },
 }
@@ -253,7 +251,7 @@ impl<'a> Schema<'a> {
             if self.is_forced(&table.profile.table) {
                 continue;
             }
-            if matches!(standings[index], Standing::NoKey { .. }) || table.technical().is_some() {
+            if table.technical().is_some() || self.is_keyless(&standings, &join.to) {
                 continue;
             }
             let owner_is_part = self
@@ -302,6 +300,12 @@ impl<'a> Schema<'a> {
         place.is_some_and(|at| matches!(standings[at], Standing::Entity { .. }))
     }
 
+    /// Whether a table gets documents by what its rows hold: child rows cannot be put to one of several equal rows.
+    fn is_keyless(&self, standings: &[Standing<'a>], table: &TableRef) -> bool {
+        let standing = self.place(table).map(|at| &standings[at]);
+        matches!(standing, Some(Standing::Entity { key, .. }) if key.is_empty())
+    }
+
     fn fan_out(&self, child: &Table<'a>, join: &Join) -> u64 {
         let roots = self
             .table(&join.to)
@@ -315,19 +319,14 @@ impl<'a> Schema<'a> {
             reason: reason.to_owned(),
         };
         if self.is_forced(&table.profile.table) {
-            return match table.key(self.context.dialect) {
-                Some(key) => Standing::Entity {
-                    key,
-                    reasons: vec!["the job makes it one (analysis.roots)".to_owned()],
-                },
-                None => Standing::NoKey {
-                    reason: "the job makes it a root, but no key identifies its rows".to_owned(),
-                },
-            };
+            return self.as_entity(
+                table,
+                vec!["the job makes it one (analysis.roots)".to_owned()],
+            );
         }
         let joins = self.joins_from(&table.profile.table).count();
         if table.profile.kind.is_view() {
-            return out("it is a view: its rows come from tables, and it has no key");
+            return out("it is a view: its rows come from tables (analysis.roots can name it)");
         }
         // A number that was estimated may be 0.
         if table.profile.row_count == 0
@@ -371,15 +370,18 @@ impl<'a> Schema<'a> {
                 return out("its rows are lines of another table, with short names only");
             }
         }
-        let Some(key) = table.key(self.context.dialect) else {
-            return Standing::NoKey {
-                reason: "it has text, but no key that identifies its rows".to_owned(),
-            };
-        };
-        Standing::Entity {
-            key,
-            reasons: entity_reasons(table),
+        self.as_entity(table, entity_reasons(table))
+    }
+
+    fn as_entity(&self, table: &Table<'a>, mut reasons: Vec<String>) -> Standing<'a> {
+        let key = table.key(self.context.dialect).unwrap_or_default();
+        if key.is_empty() {
+            reasons.push(
+                "it has no key: what its rows hold tells them apart, and equal rows are counted"
+                    .to_owned(),
+            );
         }
+        Standing::Entity { key, reasons }
     }
 
     /// Makes entities of tables without text of their own whose lines have sentences.

@@ -177,6 +177,13 @@ impl<'a> Draft<'a> {
     /// Adds rows of a table that refers to the root.
     fn rows(&mut self, section: &TemplateSection, name: &str) -> Result<()> {
         let schema = self.schema;
+        if self.root.key(schema.context.dialect).is_none() {
+            return Err(self
+                .wrong(&format!(
+                    "it has no key, so that rows of `{name}` cannot be put to one of its rows"
+                ))
+                .hint("name the columns that identify its rows in analysis.keys"));
+        }
         let root = self.root.profile.table.clone();
         let referring: Vec<&'a Join> = schema
             .context

@@ -8,6 +8,7 @@ mod discovery;
 mod end_to_end;
 mod gateway;
 mod hostile;
+mod keyless;
 mod kills;
 mod overrides;
 mod shipped;

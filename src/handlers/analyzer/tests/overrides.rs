@@ -91,8 +91,8 @@ async fn templates_and_filters_of_what_is_not_there_are_errors_too() {
             "analysis.roots",
         ),
         (
-            json!({"roots": ["log"]}),
-            "no key identifies the rows of `log`",
+            json!({"templates": {"log": [{"children": "log_lines", "columns": ["text"]}]}}),
+            "it has no key",
             "analysis.keys",
         ),
     ] {
@@ -279,7 +279,7 @@ async fn every_parent_rests_on_a_unique_key() {
 }
 
 #[tokio::test]
-async fn equal_rows_without_a_key_and_names_only_are_questions_that_block() {
+async fn no_key_can_be_named_where_rows_are_equal_and_names_only_are_a_question_that_blocks() {
     let context_of_log = context(
         "CREATE TABLE notes(body TEXT); CREATE TABLE posts(id INTEGER PRIMARY KEY, body TEXT);
          INSERT INTO notes VALUES('The same words were written down twice on that day.'), ('The same words were written down twice on that day.');
@@ -287,13 +287,6 @@ async fn equal_rows_without_a_key_and_names_only_are_questions_that_block() {
         50,
     )
     .await;
-    let analysis = analyze(&job(), &context_of_log).expect("a plan");
-    let question = analysis
-        .questions
-        .iter()
-        .find(|question| question.id == "no_key:notes")
-        .expect("a question");
-    assert!(question.blocking && question.default.is_none());
     let keys = with(&json!({"keys": {"notes": ["body"]}}));
     let error = analyze(&keys, &context_of_log).expect_err("rows are equal");
     assert!(

@@ -172,6 +172,9 @@ impl<'a> Draft<'a> {
     /// Child tables that are in no document.
     pub(super) fn add_children(&mut self) {
         let entity = self.entity;
+        if entity.is_keyless() {
+            return;
+        }
         let roots: BTreeSet<&TableRef> = self
             .view
             .plan
