@@ -15,4 +15,5 @@ mod shipped;
 mod source_faults;
 mod source_mysql;
 mod source_postgres;
+mod types;
 mod validation;
