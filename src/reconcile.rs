@@ -54,6 +54,7 @@ pub async fn compare(
     let mut target = Target::open(target_url, &plan.target).await?;
     let facts = target.facts().await?;
     let driver = source::open(source_url)?;
+    let multiplying = source::fan_out::multiplying(driver.as_ref(), plan).await?;
     let mut snapshot = driver.snapshot().await?;
     let mut comparison = Comparison {
         source_read_at: snapshot.read_at().to_owned(),
@@ -63,6 +64,11 @@ pub async fn compare(
     };
     let mut done = 0;
     for entity in &plan.entities {
+        if let Some(wrong) = multiplying.get(&entity.name) {
+            let check = columns(&entity.name, Some(wrong.clone()));
+            comparison.source_checks.push(check);
+            continue;
+        }
         let quarantined = target.quarantined(entity).await?;
         let documents = if facts.is_some() {
             target.documents(entity, embed.is_some())

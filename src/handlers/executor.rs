@@ -102,6 +102,8 @@ async fn prepare(
             ));
         }
         ExecutionMode::Process => {
+            let driver = crate::source::open(source)?;
+            crate::source::fan_out::refuse(driver.as_ref(), &code.plan).await?;
             let target = target::resolve(job, ctx).await?;
             target::check(&target).await?;
             redactor = redactor.hide(&target);

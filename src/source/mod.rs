@@ -4,7 +4,8 @@
 //! 2. [`SourceDriver::collect`] reads the catalogue in a few statements, then the tables one by one for counts and samples
 //!    ([`selection`] says of which tables and how much; `sharing` spreads them over connections).
 //! 3. [`SourceDriver::lookup`] asks whether an inferred join's values are there.
-//! 4. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`multiset`], [`filter`], [`canonical`]).
+//! 4. [`fan_out`] looks whether the joins of a plan still multiply no rows.
+//! 5. [`SourceDriver::snapshot`] makes documents at one instant, for the validator ([`documents`], [`multiset`], [`filter`], [`canonical`]).
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::model::schema_context::{Join, SchemaContext};
 
 pub mod canonical;
 mod documents;
+pub mod fan_out;
 pub(crate) mod filter;
 mod lookup;
 mod multiset;

@@ -7,6 +7,7 @@ use relvec::model::plan::MigrationPlan;
 use relvec::model::validation::{Identity, ValidationReport, Verdict};
 use relvec::reconcile::{self, verdict};
 use relvec::source::canonical::{chunk_id, content_hash};
+use relvec::source::{self, fan_out};
 use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -361,4 +362,41 @@ async fn documents_of_deleted_rows_are_kept_where_the_job_says_so() {
         (report.verdict, found(&report)),
         (Verdict::Unverified, [0, 0, 6, 0])
     );
+}
+
+#[tokio::test]
+async fn a_join_that_would_multiply_rows_is_refused_in_each_source() {
+    for (dialect, doubled) in [
+        (
+            "sqlite",
+            "ALTER TABLE authors RENAME TO old; CREATE TABLE authors(id int, name varchar(50)); INSERT INTO authors SELECT * FROM old;
+             INSERT INTO authors VALUES (1, 'Ada again')",
+        ),
+        (
+            "postgres",
+            "ALTER TABLE authors DROP CONSTRAINT authors_pkey; INSERT INTO authors VALUES (1, 'Ada again')",
+        ),
+        (
+            "mysql",
+            "ALTER TABLE authors DROP PRIMARY KEY; INSERT INTO authors VALUES (1, 'Ada again')",
+        ),
+    ] {
+        let mut subject = Subject::new(dialect).await;
+        subject.fill().await;
+        let driver = source::open(&subject.source_url).expect("opens");
+        fan_out::refuse(driver.as_ref(), &subject.plan)
+            .await
+            .expect("the key is there");
+        subject.source.run(doubled).await;
+        let error = fan_out::refuse(driver.as_ref(), &subject.plan)
+            .await
+            .expect_err("the key is gone");
+        let text = error.to_string();
+        assert!(text.contains("`log` joins") && text.contains("(id)"), "{text}");
+        assert!(!error.hints().is_empty());
+        let report = subject.validate().await;
+        assert_eq!(report.verdict, Verdict::Unverified, "{}", report.reason);
+        assert!(report.reason.contains("could be multiplied"), "{}", report.reason);
+        assert!(report.entities.is_empty());
+    }
 }

@@ -165,12 +165,12 @@ async fn what_postgres_holds_arrives_as_the_page_says() {
         .await
         .expect("a table");
     // Whatever the database is set to, relvec's sessions have their own settings.
-    sqlx::raw_sql(AssertSqlSafe(format!(
+    sqlx::raw_sql(
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET datestyle = ''SQL, DMY''', current_database());
          EXECUTE format('ALTER DATABASE %I SET timezone = ''Asia/Tokyo''', current_database());
          EXECUTE format('ALTER DATABASE %I SET bytea_output = ''escape''', current_database());
-         EXECUTE format('ALTER DATABASE %I SET extra_float_digits = -3', current_database()); END $$"
-    )))
+         EXECUTE format('ALTER DATABASE %I SET extra_float_digits = -3', current_database()); END $$",
+    )
     .execute(&mut connection)
     .await
     .expect("other settings");

@@ -1,8 +1,13 @@
 //! Tables without a key: their rows are known by what they hold.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::graph::context::{Answer, RunEnvironment, Secrets};
 
 fn row(entity: &EntityPlan) -> Vec<&str> {
     let columns = entity.row.iter();
@@ -81,4 +86,50 @@ async fn a_key_that_the_job_names_is_a_key() {
     let log = entity(&plan, "log");
     assert_eq!(log.key_names(), ["message"]);
     assert!(log.row.is_empty());
+}
+
+/// What the handler makes of an answer to the question about `notes`.
+async fn answered(choice: &str) -> MigrationPlan {
+    let answer = Answer {
+        choice: choice.to_owned(),
+        by: "ada".to_owned(),
+        at: "2026-01-01T00:00:00Z".to_owned(),
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let environment = RunEnvironment {
+        run_id: uuid::Uuid::nil(),
+        secrets: Secrets::default(),
+        answers: BTreeMap::from([("no_key:notes".to_owned(), answer)]),
+        artifacts: folder.path().to_owned(),
+        cache: folder.path().to_owned(),
+        cancel: CancellationToken::new(),
+    };
+    let (events, _received) = tokio::sync::mpsc::unbounded_channel();
+    let ctx = Context::new(
+        "analyzer".into(),
+        1,
+        None,
+        CancellationToken::new(),
+        Arc::new(environment),
+        Arc::default(),
+        events,
+    );
+    let given = (job(), context(NOTES, 50).await);
+    Analyzer.run(given, &ctx).await.expect("a plan")
+}
+
+#[tokio::test]
+async fn an_answer_leaves_a_table_without_a_key_out() {
+    let names = |plan: &MigrationPlan| -> Vec<String> {
+        plan.entities
+            .iter()
+            .map(|entity| entity.name.clone())
+            .collect()
+    };
+    let plan = answered("keep them all").await;
+    assert_eq!(names(&plan), ["note_comments", "notes"]);
+    let plan = answered("leave out").await;
+    assert_eq!(names(&plan), ["note_comments"]);
+    let reason = plan.left_out.iter().find(|left| left.table.name == "notes");
+    assert!(reason.is_some_and(|left| left.reason.contains("no key")));
 }
