@@ -3,6 +3,7 @@
 mod advice;
 mod bad_services;
 mod branches;
+mod children;
 mod demo;
 mod discovery;
 mod end_to_end;
