@@ -22,9 +22,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import psycopg
 import psycopg.errors
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    Tag,
+    model_validator,
+)
 
 import migrate
 
@@ -232,6 +244,17 @@ class Condition(BaseModel):
         return self
 
 
+def sort_of(wanted: object) -> str:
+    """Tells conditions from values."""
+    return "condition" if isinstance(wanted, (dict, Condition)) else "value"
+
+
+Wanted = Annotated[
+    Annotated[Value, Tag("value")] | Annotated[Condition, Tag("condition")],
+    Discriminator(sort_of),
+]
+
+
 class Search(BaseModel):
     """A search."""
 
@@ -246,11 +269,11 @@ class Search(BaseModel):
     top_k: int = Field(default=10, ge=1, le=100, description="the most hits")
     min_score: float = Field(default=-1.0, ge=-1, le=1, description="only hits that are at least so near")
     entity: Text | None = Field(default=None, description="only documents of this entity")
-    filter: dict[Text, Value | Condition] = Field(
+    filter: dict[Text, Wanted] = Field(
         default_factory=dict,
         max_length=20,
         description="only documents whose metadata has these values, or fits these conditions. Numbers are compared as"
-        " numbers; texts, and with them dates, as texts.",
+        " numbers; texts, and with them dates, as texts. True and false are 1 and 0 too, null is what is not there.",
     )
 
 
@@ -314,7 +337,7 @@ class Sql:
     def compared(self, found: str, sign: str, value: bool | float | str) -> str:  # noqa: FBT001
         """Compares numbers as numbers, and texts by their code points."""
         if isinstance(value, bool):
-            return f"{found} {sign} {self.bind(json.dumps(value))}"
+            return f"{found} = ANY({self.bind(['true', '1'] if value else ['false', '0'])})"
         if isinstance(value, str):
             return f'{found} COLLATE "C" {sign} {self.bind(value)}'
         is_number = f"length({found}) < 400 AND {found} ~ {self.bind(NUMBER_PATTERN)}"
@@ -485,6 +508,13 @@ app = FastAPI(
     redoc_url=None,
     lifespan=lifespan,
 )
+
+
+@app.exception_handler(RequestValidationError)
+def refused(_: Request, error: RequestValidationError) -> Response:
+    """Says what is wrong with a request, without what was sent: that may be nothing that can be sent back."""
+    detail = [{"type": one["type"], "loc": one["loc"], "msg": one["msg"]} for one in error.errors()]
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
 
 @app.get("/", include_in_schema=False)

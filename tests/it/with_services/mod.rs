@@ -10,6 +10,7 @@ mod gateway;
 mod hostile;
 mod kills;
 mod overrides;
+mod service;
 mod shipped;
 mod source_faults;
 mod source_mysql;
