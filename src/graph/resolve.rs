@@ -8,7 +8,7 @@ use foldhash::{HashMap, HashSet};
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use super::condition::Condition;
+use super::condition::{Condition, Patterns};
 use super::diagnostic::{Diagnostics, shown};
 use super::event::DisabledBy;
 use super::file::{EdgeEntry, GraphFile, OnError, Policy, RetryOn, SingleEdge, StageEntry, With};
@@ -143,6 +143,7 @@ pub(super) fn resolve(
         otherwise: HashSet::default(),
         selection,
         params: HashMap::default(),
+        patterns: Patterns::default(),
         found,
     };
     resolver.edges();
@@ -162,6 +163,7 @@ struct Resolver<'a> {
     selection: &'a Selection,
     /// The schemas of parameters, each made once.
     params: HashMap<&'static str, Value>,
+    patterns: Patterns,
     found: &'a mut Diagnostics,
 }
 
@@ -436,7 +438,7 @@ impl Resolver<'_> {
 
     fn condition(&mut self, text: Option<&Spanned<String>>) -> Option<Spanned<Condition>> {
         let text = text?;
-        match Condition::compile(text.get_ref()) {
+        match self.patterns.compile(text.get_ref()) {
             Ok(condition) => Some(Spanned::new(text.span(), condition)),
             Err(error) => {
                 let span = inside(self.found.text(), &text.span(), text.get_ref(), &error.span);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::certain::Shape;
@@ -22,11 +22,29 @@ use super::types::Type;
 /// The statuses of stages that have ended while their run goes on.
 const ENDED: [StageStatus; 5] = [
     StageStatus::Succeeded,
+    StageStatus::Skipped,
     StageStatus::Failed,
     StageStatus::TimedOut,
-    StageStatus::Skipped,
     StageStatus::NotTaken,
 ];
+
+/// A set of [`ENDED`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Statuses(u8);
+
+impl Statuses {
+    const ENDED: Self = Self((1 << ENDED.len()) - 1);
+
+    fn with(self, status: StageStatus) -> Self {
+        let place = ENDED.iter().position(|ended| *ended == status);
+        Self(self.0 | place.map_or(0, |place| 1 << place))
+    }
+
+    fn list(self) -> impl Iterator<Item = StageStatus> {
+        let has = move |place: &usize| self.0 & (1 << place) != 0;
+        (0..ENDED.len()).filter(has).map(|place| ENDED[place])
+    }
+}
 
 /// Where a condition stands, as far as what it can read depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +150,22 @@ fn output(draft: &Draft, reference: Reference) -> Option<Arc<Value>> {
     Some(built.interface.schema.get())
 }
 
+/// What is known of the value that a path of a condition leads to, by what it depends on beside the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Known {
+    Nothing,
+    Status(Statuses),
+    /// It stands below a schema, whose beginning may be null.
+    Below(Key, bool),
+}
+
+/// Conditions that are alike: they are of one pattern, and the same is known of what they read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Alike {
+    pattern: usize,
+    known: Vec<Known>,
+}
+
 /// A path below a schema, and whether its beginning may be null.
 type Followed = (Key, bool, Vec<String>);
 
@@ -164,22 +198,18 @@ impl<'a> Typing<'a> {
     ) -> Option<(Type<'a>, usize)> {
         let paths = guarded.condition.paths();
         let path = paths.iter().position(|path| path.segments == segments)?;
-        let reference = guarded.references[path]?;
-        if let Reference::Status(stage) = reference {
-            let statuses = if narrow {
-                self.statuses(stage, guarded.at, guarded.certain[path])
-            } else {
-                ENDED.to_vec()
-            };
-            let names = statuses.into_iter().map(|status| status.name().into());
-            return Some((Type::one_of(names.collect()), 3));
-        }
-        let (depth, nullable) = match reference {
-            Reference::Output(_) => (3, !guarded.certain[path]),
-            Reference::Kind(_) => (1, true),
-            Reference::Input | Reference::OpenQuestions | Reference::Status(_) => (1, false),
+        let (key, nullable) = match self.known(guarded, path, narrow) {
+            Known::Nothing => return None,
+            Known::Status(statuses) => {
+                let names = statuses.list().map(|status| status.name().into());
+                return Some((Type::one_of(names.collect()), 3));
+            }
+            Known::Below(key, nullable) => (key, nullable),
         };
-        let key = key(self.draft, reference)?;
+        let depth = match guarded.references[path]? {
+            Reference::Output(_) | Reference::Status(_) => 3,
+            Reference::Kind(_) | Reference::Input | Reference::OpenQuestions => 1,
+        };
         let schema = self.schemas.0.get(&key)?;
         let start = || {
             let found = Type::read(schema, schema);
@@ -200,38 +230,76 @@ impl<'a> Typing<'a> {
         })
     }
 
+    fn known(&self, guarded: &Guarded<'_>, path: usize, narrow: bool) -> Known {
+        let Some(reference) = guarded.references[path] else {
+            return Known::Nothing;
+        };
+        let certain = guarded.certain[path];
+        let nullable = match reference {
+            Reference::Status(stage) if narrow => {
+                return Known::Status(self.statuses(stage, guarded.at, certain));
+            }
+            Reference::Status(_) => return Known::Status(Statuses::ENDED),
+            Reference::Output(_) => !certain,
+            Reference::Kind(_) => true,
+            Reference::Input | Reference::OpenQuestions => false,
+        };
+        key(self.draft, reference).map_or(Known::Nothing, |key| Known::Below(key, nullable))
+    }
+
+    /// Gives what a condition has in common with those of which the same is true; `None` where it is of no pattern.
+    pub(super) fn alike(&self, guarded: &Guarded<'_>, narrow: bool) -> Option<Alike> {
+        let pattern = guarded.condition.pattern()?;
+        let paths = 0..guarded.references.len();
+        let known = paths
+            .map(|path| self.known(guarded, path, narrow))
+            .collect();
+        Some(Alike { pattern, known })
+    }
+
     /// Gives the statuses that a stage can have where a condition reads it. What is left out today can run tomorrow: whether a
     /// stage is disabled is not weighed.
-    fn statuses(&self, stage: usize, at: Place, certain: bool) -> Vec<StageStatus> {
+    fn statuses(&self, stage: usize, at: Place, certain: bool) -> Statuses {
+        let none = Statuses::default();
         if certain {
-            return vec![StageStatus::Succeeded];
+            return none.with(StageStatus::Succeeded);
         }
         let possible = self.shape.possible(stage);
         let (outcomes, can_be_untaken) = match at {
             Place::After { from, on } if from == stage => (possible.and(on), false),
             Place::After { .. } | Place::Stage(_) => (possible, !self.shape.ins[stage].is_empty()),
         };
-        let mut statuses = Vec::new();
-        for outcome in Outcome::ALL.into_iter().filter(|o| outcomes.has(*o)) {
-            match outcome {
-                Outcome::Succeeded => {
-                    statuses.push(StageStatus::Succeeded);
-                    statuses.extend(self.shape.may_skip[stage].then_some(StageStatus::Skipped));
-                }
-                Outcome::Failed => statuses.push(StageStatus::Failed),
-                Outcome::TimedOut => statuses.push(StageStatus::TimedOut),
-            }
+        let of_outcomes = Outcome::ALL.into_iter().filter(|o| outcomes.has(*o));
+        let statuses = of_outcomes.fold(none, |statuses, outcome| match outcome {
+            Outcome::Succeeded if self.shape.may_skip[stage] => statuses
+                .with(StageStatus::Succeeded)
+                .with(StageStatus::Skipped),
+            Outcome::Succeeded => statuses.with(StageStatus::Succeeded),
+            Outcome::Failed => statuses.with(StageStatus::Failed),
+            Outcome::TimedOut => statuses.with(StageStatus::TimedOut),
+        });
+        if can_be_untaken {
+            statuses.with(StageStatus::NotTaken)
+        } else {
+            statuses
         }
-        statuses.extend(can_be_untaken.then_some(StageStatus::NotTaken));
-        statuses
     }
 
     /// Reports what is certain to be wrong with the types of conditions.
     pub(super) fn report(&self, conditions: &[Guarded<'_>], found: &mut Diagnostics) {
+        let mut sound: HashSet<Alike> = HashSet::default();
         for guarded in conditions {
+            let alike = self.alike(guarded, false);
+            if alike.as_ref().is_some_and(|alike| sound.contains(alike)) {
+                continue;
+            }
             let condition = guarded.condition;
             let variables = |segments: &[&str]| self.variable(guarded, segments, false);
-            for problem in infer::problems(condition.root(), condition.expression(), &variables) {
+            let problems = infer::problems(condition.root(), condition.expression(), &variables);
+            if problems.is_empty() {
+                sound.extend(alike);
+            }
+            for problem in problems {
                 let span = guarded.place(&problem.span, found.text());
                 found.error(problem.code, span, problem.message, problem.help);
             }

@@ -118,6 +118,10 @@ impl Walker {
         };
         let mut edges = Vec::with_capacity(list.len());
         for entry in list {
+            if self.problems.is_enough() {
+                self.has_gaps = true;
+                break;
+            }
             let edge = if let Some(table) = entry.get_ref().as_table() {
                 self.edge(table, entry.span())
             } else {

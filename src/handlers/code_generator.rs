@@ -109,6 +109,7 @@ mod tests {
     use crate::graph::event::Artifact;
     use crate::handlers::infra_generator::InfraGenerator;
     use crate::model::advice::{AdviceOrigin, AdvisedPart, EntityAdvice};
+    use crate::model::job::JobInput;
 
     /// Names that would do harm if one of them became code, a comment or a template.
     const HOSTILE: &[&str] = &[
@@ -231,7 +232,7 @@ mod tests {
         );
 
         let infra = InfraGenerator
-            .run(code, &ctx)
+            .run((job(), code), &ctx)
             .await
             .expect("the files are written");
         assert_eq!(
@@ -244,6 +245,10 @@ mod tests {
             ]
         );
         assert_eq!(infra.requirements_sha256, infra.files[1].sha256);
+    }
+
+    fn job() -> JobInput {
+        serde_json::from_value(json!({"source": {"url": "sqlite:shop.db"}})).expect("a job")
     }
 
     fn advice(entity: &str, section: u32) -> LlmAdvice {

@@ -228,6 +228,12 @@ pub struct ExecutionSpec {
     pub mode: ExecutionMode,
     /// What is generated beside `migrate.py`.
     pub runtime: Runtime,
+    /// The image that the generated one is built on, with Python 3.10 or later; `python:3.11-slim` if absent.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,254}$"))]
+    pub base_image: Option<String>,
+    /// The digest of that image, which pins it: `sha256:` and 64 hexadecimal digits.
+    #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub base_digest: Option<String>,
 }
 
 /// Which language model API.

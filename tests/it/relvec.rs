@@ -47,6 +47,25 @@ impl Relvec {
             .join(run["run_id"].as_str().expect("a run id"))
     }
 
+    /// Gives the Python of the virtual environment that a run's requirements have.
+    pub fn python(&self, run: &Value) -> PathBuf {
+        use sha2::Digest as _;
+        let requirements = self.artifacts(run).join("requirements.txt");
+        let requirements = std::fs::read(requirements).expect("the run's requirements");
+        let digest = sha2::Sha256::digest(&requirements);
+        let hash: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash.concat();
+        let venvs = std::fs::read_dir(self.home.join("cache/venvs")).expect("environments");
+        let mut pythons = venvs.map(|entry| entry.expect("an entry"));
+        let found = pythons.find(|entry| {
+            entry.file_name().to_string_lossy().starts_with(&hash) && entry.path().is_dir()
+        });
+        found
+            .expect("the run's environment")
+            .path()
+            .join("bin/python")
+    }
+
     /// Prepares a command, for tests that change it before they start it.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_relvec"));

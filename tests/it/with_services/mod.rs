@@ -12,6 +12,7 @@ mod hostile;
 mod keyless;
 mod kills;
 mod overrides;
+mod service;
 mod shipped;
 mod source_faults;
 mod source_mysql;
