@@ -60,7 +60,7 @@ start_postgres() {
     unprivileged "$pg/initdb" -D data -U relvec --auth=scram-sha-256 --pwfile=password -E UTF8 --locale=C >initdb.log ||
       { cat initdb.log; exit 1; }
     unprivileged "$pg/pg_ctl" -D data -w -l server.log \
-      -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$services/pg -c fsync=off -c max_connections=200" \
+      -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$services/pg -c fsync=${POSTGRES_FSYNC:-off} -c max_connections=200" \
       start >/dev/null || { cat server.log; exit 1; }
   ) || fail "PostgreSQL does not start"
   export RELVEC_TEST_POSTGRES="postgres://relvec:$password@127.0.0.1:$port/postgres"

@@ -1,0 +1,241 @@
+"""Measures the generated migration beside its ceilings and beside others, in one run, and holds the ratios against their bars.
+
+Started by benches/migration/run, which starts the database server and builds the programs. Rounds alternate between what is
+compared, and medians are compared, so that a machine that is busy for a while slows both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import copying
+import data
+import ours
+import others
+import report
+from databases import new_database, settings, settle
+from server import FREE, SLOW, Server, serving
+
+MILLION = 1_000_000
+
+
+@dataclass
+class Figures:
+    """Everything that was measured with one API, a value a round."""
+
+    ceiling: list[float] = field(default_factory=list)
+    parsed: list[float] = field(default_factory=list)
+    copy: list[float] = field(default_factory=list)
+    builds: dict[int, list[float]] = field(default_factory=dict)
+    loads: list[ours.Ran] = field(default_factory=list)
+    agains: list[ours.Ran] = field(default_factory=list)
+    others: list[others.Measured] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where everything is."""
+
+    options: argparse.Namespace
+    folder: Path
+    postgres: str
+    documents: str
+    source: str
+
+    def log(self, message: str) -> None:
+        """Says what is being done."""
+        print(f"bench: {message}", file=sys.stderr, flush=True)
+
+
+def first_rounds(bench: Bench, server: Server, figures: Figures, rounds: int, index: bool, again: bool) -> None:
+    """Measures the ceilings and the script, one after the other, so many times."""
+    rows, texts = bench.options.rows, bench.folder / "texts"
+    script = ours.generate(bench.options.relvec, bench.folder, bench.source, server)
+    for number in range(rounds):
+        figures.ceiling.append(server.ceiling(texts))
+        figures.parsed.append(server.ceiling(texts, parse=True))
+        with new_database(bench.postgres, "bench_ours") as target:
+            settle(bench.postgres)
+            load = ours.run(script, bench.source, target, server, rows, index=index)
+            figures.loads.append(load)
+            bench.log(
+                f"{server.api.name} API, round {number + 1}: ceiling {figures.ceiling[-1]:,.0f} rows/s, ours {load.rate:,.0f},"
+                f" {load.load_seconds:.1f} s loaded, {load.total_seconds:.1f} s searchable, {load.peak_mb:.0f} MB,"
+                f" {load.processor_seconds:.1f} s of processor"
+            )
+            if not again:
+                continue
+            settle(bench.postgres)
+            second = ours.run(script, bench.source, target, server, rows)
+            figures.agains.append(second)
+            bench.log(f"again: {second.rate:,.0f} rows/s, {second.asked.requests} requests")
+            table = copying.keep(target, ours.TABLE, bench.folder / "copy")
+        # After the first round only the best number of workers is worth its time.
+        best = min(figures.builds, key=lambda count: min(figures.builds[count]), default=None)
+        workers = () if not index else copying.WORKERS if best is None else (best,)
+        rate, builds = copying.copied(bench.postgres, table, workers)
+        figures.copy.append(rate)
+        for count, seconds in builds.items():
+            figures.builds.setdefault(count, []).append(seconds)
+        bench.log(f"COPY {rate:,.0f} rows/s, index builds by workers {({n: round(s, 1) for n, s in builds.items()})}")
+
+
+def checked(bench: Bench, figures: Figures) -> None:
+    """Ends the measurement where the script did not do what it is measured for."""
+    rows = bench.options.rows
+    for load in figures.loads:
+        if load.report:
+            entity = load.report["entities"][0]
+            if len(load.report["entities"]) != 1 or entity["documents"] != rows or load.asked.texts < rows:
+                sys.exit(f"the script did not migrate {rows} documents: {load.report}")
+
+
+def million(bench: Bench) -> ours.Ran:
+    """Loads 1,000,000 rows, without the index."""
+    bench.log("making 1,000,000 rows")
+    with new_database(bench.postgres, "bench_million") as source, serving(bench.options.server, FREE) as server:
+        data.make_postgres(source, MILLION)
+        folder = bench.folder / "million"
+        folder.mkdir()
+        script = ours.generate(bench.options.relvec, folder, source, server)
+        with new_database(bench.postgres, "bench_million_target") as target:
+            settle(bench.postgres)
+            load = ours.run(script, source, target, server, MILLION, index=False)
+            bench.log(f"1,000,000 rows: {load.rate:,.0f} rows/s in {load.peak_mb:.0f} MB")
+            with others.connect(target) as connection:
+                row = connection.execute(f"SELECT count(*) FROM {ours.TABLE}".encode()).fetchone()
+            if not row or row[0] != MILLION:
+                sys.exit(f"{row} documents of {MILLION} are there")
+    return load
+
+
+def source_of(options: argparse.Namespace, folder: Path, documents: str) -> str:
+    """Makes the database that the script reads, if it is not the one that the others read."""
+    if options.source == "postgres":
+        return documents
+    if options.source == "sqlite":
+        data.make_sqlite(folder / "source.db", options.rows)
+        return f"sqlite:{folder / 'source.db'}"
+    url = os.environ["BENCH_MYSQL"]
+    data.make_mysql(url, options.rows)
+    return url
+
+
+def measure(bench: Bench) -> report.Found:
+    """Measures everything that is asked for."""
+    options = bench.options
+    free, slow, large = Figures(), Figures(), None
+    chosen = others.chosen(options.peers)
+    for peer in chosen:
+        others.python_of(peer)
+    with serving(options.server, FREE) as server:
+        first_rounds(bench, server, free, options.rounds, index=not options.no_index, again=True)
+        for peer in chosen:
+            free.others.append(others.measured(peer, bench.postgres, bench.documents, server, options.peer_rows, bench.log))
+    if not options.no_slow:
+        with serving(options.server, SLOW) as server:
+            first_rounds(bench, server, slow, 1 if options.quick else options.rounds, index=False, again=False)
+            for peer in chosen:
+                rows = min(options.peer_rows, options.slow_peer_rows)
+                slow.others.append(others.measured(peer, bench.postgres, bench.documents, server, rows, bench.log))
+    checked(bench, free)
+    if options.million:
+        large = million(bench)
+    return report.Found(
+        rows=options.rows,
+        free=summary(free),
+        slow=summary(slow) if slow.loads else None,
+        million={"rows_per_second": large.rate, "peak_mb": large.peak_mb} if large else None,
+    )
+
+
+def summary(figures: Figures) -> dict[str, object]:
+    """Gives the medians of what was measured with one API."""
+    builds = {count: min(seconds) for count, seconds in figures.builds.items()}
+    best = min(builds, key=lambda count: builds[count], default=None)
+    best_build = median(figures.builds[best]) if best is not None else None
+    loads, agains = figures.loads, figures.agains
+    found: dict[str, object] = {
+        "ceiling": median(figures.ceiling),
+        "ceiling_parsed": median(figures.parsed),
+        "load": median(load.rate for load in loads),
+        "load_seconds": median(load.load_seconds for load in loads),
+        "load_by_ceiling": median(load.rate / rate for load, rate in zip(loads, figures.ceiling, strict=True)),
+        "peak_mb": max(load.peak_mb for load in loads),
+        "processor_seconds": median(load.processor_seconds for load in loads),
+        "requests": max(load.asked.requests for load in loads),
+        "others": {peer.name: vars(peer) for peer in figures.others},
+    }
+    if agains:
+        found |= {
+            "copy": median(figures.copy),
+            "load_by_copy": median(load.rate / rate for load, rate in zip(loads, figures.copy, strict=True)),
+            "again": median(again.rate for again in agains),
+            "again_requests": max(again.asked.requests for again in agains),
+        }
+    if best_build is not None:
+        found |= {
+            "searchable_seconds": median(load.total_seconds for load in loads),
+            "best_build_seconds": best_build,
+            "best_build_workers": best,
+            "searchable_by_best": median(load.total_seconds / (load.load_seconds + best_build) for load in loads),
+        }
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="benches/migration/run", description="Measures the generated migration.")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--source", choices=("postgres", "sqlite", "mysql"), default="postgres", help="what the script reads")
+    parser.add_argument("--million", action="store_true", help="1,000,000 rows too, for the peak of memory")
+    parser.add_argument("--peers", nargs="*", metavar="NAME", help=f"others too: {', '.join(others.NAMES)}; all without a name")
+    parser.add_argument("--peer-rows", type=int, help="rows for the others, --rows if absent")
+    parser.add_argument("--slow-peer-rows", type=int, default=20_000, help="most rows for the others with the slow API")
+    parser.add_argument("--no-slow", action="store_true", help="leave the slow API out")
+    parser.add_argument("--no-index", action="store_true", help="leave the best index builds out, and the script's")
+    parser.add_argument("--quick", action="store_true", help="20,000 rows, one round")
+    parser.add_argument("--json", type=Path, help="a file for the JSON document, which otherwise goes to standard output")
+    parser.add_argument("--relvec", type=Path, required=True, help="the program that generates the script")
+    parser.add_argument("--server", type=Path, required=True, help="the program of this bench")
+    options = parser.parse_args()
+    if options.quick:
+        options.rows, options.rounds = min(options.rows, 20_000), 1
+    options.peer_rows = min(options.peer_rows or options.rows, options.rows)
+    options.relvec, options.server = options.relvec.absolute(), options.server.absolute()
+    return options
+
+
+def main() -> int:
+    """Measures, prints the figures and gives the exit code: 1 where a bar is missed."""
+    options = arguments()
+    postgres = os.environ["BENCH_POSTGRES"]
+    with tempfile.TemporaryDirectory() as temporary, new_database(postgres, "bench_source") as documents:
+        folder = Path(temporary)
+        print(f"bench: making {options.rows:,} rows", file=sys.stderr, flush=True)
+        data.make_postgres(documents, options.rows)
+        data.write_texts(documents, folder / "texts", options.rows)
+        bench = Bench(options, folder, postgres, documents, source_of(options, folder, documents))
+        length = data.average_length(documents)
+        found = measure(bench)
+    bars = report.bars(found)
+    document = report.document(found, bars, settings(postgres), length, sys.argv[1:])
+    text = json.dumps(document, indent=2)
+    if options.json:
+        options.json.write_text(text + "\n")
+    else:
+        print(text)
+    print(report.table(found, bars), file=sys.stderr)
+    return int(any(bar.met is False for bar in bars))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

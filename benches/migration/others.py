@@ -1,0 +1,89 @@
+"""The other systems: each in a virtual environment of its own, run by its file in `peers/` as its documentation says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from databases import connect, new_database, settle
+from server import Server
+
+FOLDER = Path(__file__).resolve().parent / "peers"
+ROOT = FOLDER.parents[2]
+NAMES = ("pgai", "cocoindex", "langchain", "llamaindex")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one of them did, from after its imports to its last row."""
+
+    name: str
+    rows: int
+    rows_per_second: float | None
+    requests: int
+    settings: str
+
+
+def chosen(names: Sequence[str] | None) -> list[str]:
+    """Gives the ones that are asked for: none, some or all."""
+    if names is None:
+        return []
+    unknown = set(names) - set(NAMES)
+    if unknown:
+        sys.exit(f"no such peer: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    return list(names) or list(NAMES)
+
+
+def python_of(name: str) -> Path:
+    """Makes the virtual environment of one of them, once for each list of requirements."""
+    wanted = (FOLDER / f"{name}.txt").read_bytes()
+    folder = ROOT / "target" / f"migration-bench-{name}"
+    python = folder / "bin" / "python"
+    installed = folder / "installed.txt"
+    if not installed.exists() or installed.read_bytes() != wanted:
+        venv.create(folder, with_pip=True, clear=True)
+        words = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(FOLDER / f"{name}.txt")]
+        subprocess.run(words, check=True)
+        installed.write_bytes(wanted)
+    return python
+
+
+def measured(
+    name: str, postgres: str, documents: str, server: Server, rows: int, log: Callable[[str], None]
+) -> Measured:
+    """Lets one of them load the first rows into a new database, and counts what arrived."""
+    api = server.api
+    options = {
+        "documents": documents,
+        "base_url": server.base_url,
+        "dimensions": api.dimensions,
+        "batch": api.batch,
+        "concurrency": api.concurrency,
+        "rows": rows,
+    }
+    environment = os.environ | {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": server.base_url}
+    with new_database(postgres, "bench_peer") as target:
+        with connect(target) as connection:
+            connection.execute("CREATE EXTENSION vector")
+        settle(postgres)
+        before = server.asked()
+        ran = subprocess.run(
+            [str(python_of(name)), str(FOLDER / f"with_{name}.py"), json.dumps(options | {"target": target})],
+            env=environment, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        if ran.returncode:
+            sys.exit(f"peers/with_{name}.py fails with {ran.returncode}")
+        found = json.loads(ran.stdout.splitlines()[-1])
+        with connect(target) as connection:
+            row = connection.execute(f"SELECT count(*) FROM {found['table']}".encode()).fetchone()
+        if not row or row[0] != rows:
+            sys.exit(f"{name} was given {rows} rows and its table has {row}")
+    asked = server.asked().since(before)
+    log(f"{api.name} API, {name}: {rows / found['seconds']:,.0f} rows/s, {asked.requests} requests")
+    return Measured(name, rows, rows / found["seconds"], asked.requests, found["settings"])
