@@ -1,10 +1,13 @@
 //! `code_generator`: the plan and the advice become `migrate.py`, and `service.py` where it is wanted.
 //!
-//! Nothing from a database reaches a generated file but through [`plan_block`], which is inert text.
+//! Nothing from a database reaches a generated file but through [`inert`], which is inert text.
 
 mod parts;
+mod script;
 
 use std::fmt::Write as _;
+
+use serde::Serialize;
 
 use crate::graph::context::Context;
 use crate::graph::event::LogLevel;
@@ -13,6 +16,7 @@ use crate::model::advice::{self, LlmAdvice};
 use crate::model::generated::GeneratedCode;
 use crate::model::job::Runtime;
 use crate::model::plan::MigrationPlan;
+use script::ScriptPlan;
 
 const SERVICE: &str = include_str!("../../templates/service.py");
 
@@ -42,13 +46,12 @@ impl NodeHandler for CodeGenerator {
                 ctx.log(LogLevel::Warn, ignored);
             }
         }
-        let block = plan_block(&plan)?;
-        let template = parts::template(plan.dialect, plan.embedding.provider)?;
-        let script = render(&template, &block)?;
+        let script = script_of(&plan)?;
         let mut files = vec![ctx.write_artifact("migrate.py", script.as_bytes())?];
         if plan.runtime == Runtime::Fastapi {
             files.push(ctx.write_artifact("service.py", SERVICE.as_bytes())?);
         }
+        let block = inert(&plan)?;
         files.push(ctx.write_artifact("plan.json", format!("{block}\n").as_bytes())?);
         Ok(GeneratedCode {
             runtime: plan.runtime,
@@ -64,12 +67,22 @@ impl NodeHandler for CodeGenerator {
     }
 }
 
-/// Gives the plan as JSON that is inert in a Python raw string between `'''`: ASCII only, without `'` and without a
+/// Gives `migrate.py` for a plan.
+///
+/// # Errors
+/// The plan cannot be written as JSON, or the script's parts are not in this program.
+pub fn script_of(plan: &MigrationPlan) -> Result<String, HandlerError> {
+    let script = ScriptPlan::of(plan);
+    let (dialect, provider) = script.needs();
+    render(&parts::template(dialect, provider)?, &inert(&script)?)
+}
+
+/// Gives a plan as JSON that is inert in a Python raw string between `'''`: ASCII only, without `'` and without a
 /// control character but the line feeds between its lines.
 ///
 /// # Errors
 /// The plan cannot be written as JSON (a score that is not finite).
-pub fn plan_block(plan: &MigrationPlan) -> Result<String, HandlerError> {
+fn inert(plan: &impl Serialize) -> Result<String, HandlerError> {
     let json = serde_json::to_string_pretty(plan).map_err(|error| {
         HandlerError::permanent(format!("the plan cannot be written as JSON: {error}"))
     })?;
@@ -159,10 +172,7 @@ mod tests {
 
     #[test]
     fn hostile_names_change_nothing_outside_the_block() {
-        let script = |plan: &MigrationPlan| {
-            let template = parts::template(plan.dialect, plan.embedding.provider).expect("parts");
-            render(&template, &plan_block(plan).expect("JSON")).expect("the template renders")
-        };
+        let script = |plan: &MigrationPlan| script_of(plan).expect("the script is written");
         let (benign_before, _, benign_after) = around_the_block(&script(&plan("orders")));
         assert!(benign_before.starts_with("# -*- coding: utf-8 -*-\n"));
         for name in HOSTILE {
@@ -179,8 +189,9 @@ mod tests {
                     .all(|b| b == b'\n' || (b' '..=b'~').contains(&b)),
                 "{name:?}"
             );
-            let read: MigrationPlan = serde_json::from_str(&block).expect("the block is JSON");
-            assert_eq!(read, plan, "{name:?}");
+            let read: serde_json::Value = serde_json::from_str(&block).expect("the block is JSON");
+            assert_eq!(read, json!(ScriptPlan::of(&plan)), "{name:?}");
+            assert_eq!(read["entities"][0]["name"], *name, "{name:?}");
         }
     }
 
@@ -225,7 +236,10 @@ mod tests {
         );
         let written = std::fs::read_to_string(folder.path().join("plan.json")).expect("plan.json");
         let script = std::fs::read_to_string(folder.path().join("migrate.py")).expect("migrate.py");
-        assert_eq!(around_the_block(&script).1, written.trim_end());
+        assert_eq!(
+            script,
+            script_of(&code.plan).expect("the script is written")
+        );
         assert_eq!(
             serde_json::from_str::<MigrationPlan>(&written).expect("JSON"),
             code.plan

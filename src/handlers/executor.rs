@@ -37,6 +37,9 @@ const SCRIPT: &str = "migrate.py";
 /// The question that quarantined rows raise.
 pub const QUARANTINED: &str = "quarantined";
 
+/// The script's word for a key that the embedding API refuses, and the question that this raises.
+pub const KEY_REFUSED: &str = "key_refused";
+
 /// Lines of standard error that a report keeps.
 const LAST_LINES: usize = 20;
 
@@ -234,6 +237,8 @@ enum ScriptLine {
     Log {
         level: LogLevel,
         message: String,
+        /// What failed, for programs.
+        code: Option<String>,
     },
 }
 
@@ -242,11 +247,14 @@ struct Said {
     status: ExitStatus,
     last_output: String,
     error_lines: VecDeque<String>,
+    /// The script's own word for why it failed.
+    code: Option<String>,
 }
 
 async fn execute(mut prepared: Prepared, ctx: &Context) -> Result<Said, HandlerError> {
     let mut last_output = String::new();
     let mut error_lines = VecDeque::new();
+    let mut said_code = None;
     let redactor = &prepared.redactor;
     let ended = process::run(&mut prepared.command, ctx.cancellation(), |stream, line| {
         match stream {
@@ -254,8 +262,13 @@ async fn execute(mut prepared: Prepared, ctx: &Context) -> Result<Said, HandlerE
             Stream::Stdout => line.clone_into(&mut last_output),
             Stream::Stderr => match serde_json::from_str(line) {
                 Ok(ScriptLine::Progress { done, total, unit }) => ctx.progress(done, total, &unit),
-                Ok(ScriptLine::Log { level, message }) => {
+                Ok(ScriptLine::Log {
+                    level,
+                    message,
+                    code,
+                }) => {
                     let message = redactor.clean(&message);
+                    said_code = code;
                     ctx.log(level, message.as_str());
                     if matches!(level, LogLevel::Warn | LogLevel::Error) {
                         keep(&mut error_lines, message);
@@ -273,6 +286,7 @@ async fn execute(mut prepared: Prepared, ctx: &Context) -> Result<Said, HandlerE
             status,
             last_output,
             error_lines,
+            code: said_code,
         }),
         Ended::Cancelled => Err(HandlerError::permanent(format!(
             "{SCRIPT} was stopped; running it again goes on where it was"
@@ -314,6 +328,13 @@ impl Said {
             },
             seconds: started.elapsed().as_secs_f64(),
         };
+        if self.code.as_deref() == Some(KEY_REFUSED) && ctx.answer(KEY_REFUSED).is_none() {
+            ctx.ask(key_question());
+            return Err(HandlerError::parked(format!(
+                "{}; mend that, then answer `{KEY_REFUSED}` with `retry`: what is written stays, and only the rest is embedded",
+                self.failure()
+            )));
+        }
         if !complete {
             let message = self.failure();
             return Err(HandlerError::permanent(message).with_evidence(&report));
@@ -341,6 +362,18 @@ impl Said {
             }
             Some(_) | None => format!("{SCRIPT} failed ({how}): {last}"),
         }
+    }
+}
+
+fn key_question() -> Question {
+    Question {
+        id: KEY_REFUSED.to_owned(),
+        stage: String::new(),
+        text: "The embedding API refuses the key. Is there a valid one now, so that the migration can go on where it stopped?"
+            .to_owned(),
+        choices: vec!["retry".to_owned(), "give up".to_owned()],
+        default: None,
+        blocking: true,
     }
 }
 
@@ -429,8 +462,8 @@ mod tests {
 
     fn report(quarantined: u64) -> String {
         let entity = json!({"entity": "orders", "source_rows": 9, "documents": 9 - quarantined, "chunks": 9,
-            "embedded": 9, "unchanged": 0, "empty": 0, "quarantined": quarantined, "removed": 0, "lost": 0});
-        let report = json!({"snapshot_at": "2026-01-01T00:00:00Z", "dimensions": 8, "entities": [entity],
+            "embedded": 9, "unchanged": 0, "empty": 0, "quarantined": quarantined, "removed": 0, "kept": 0, "lost": 0});
+        let report = json!({"snapshot_at": "2026-01-01T00:00:00Z", "dimensions": 8, "entities": [entity], "shard": "1/1", "open_shards": [], "passes": 1,
             "tokens": 1, "requests": 1, "retries": 0, "seconds": 0.5});
         format!("echo '{report}'")
     }

@@ -28,6 +28,8 @@ pub struct EntityReport {
     pub quarantined: u64,
     /// Rows removed from the target because the source no longer has them.
     pub removed: u64,
+    /// Documents that stay although the source no longer has their rows, because the job says so.
+    pub kept: u64,
     /// Documents that should be in the target and are not.
     pub lost: u64,
 }
@@ -42,6 +44,12 @@ pub struct MigrationReport {
     pub dimensions: Option<u32>,
     /// One a planned entity.
     pub entities: Vec<EntityReport>,
+    /// Which part of the keys was read, `1/1` for all.
+    pub shard: String,
+    /// Parts that are still to be read before source and target can be compared.
+    pub open_shards: Vec<u32>,
+    /// How often the source was read from its beginning: once, and once more for each connection that was lost.
+    pub passes: u32,
     /// Tokens sent, as the API counts them.
     pub tokens: u64,
     /// Requests sent.

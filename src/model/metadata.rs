@@ -134,6 +134,9 @@ pub struct ColumnMetadata {
     pub identity: Option<Identity>,
     /// Its collation, where it is not the one that its type has anyway.
     pub collation: Option<String>,
+    /// Whether its own order is that of the bytes of its text.
+    #[serde(default)]
+    pub byte_order: bool,
     /// Its comment.
     pub comment: Option<String>,
     /// The labels of an enum, in order.

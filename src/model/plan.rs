@@ -208,6 +208,9 @@ pub struct EntityPlan {
     pub root: TableRef,
     /// A key of the root whose columns are not NULL, in key order; the primary key where there is one. Empty where there is none.
     pub key: Vec<PlanColumn>,
+    /// Whether the key's own order is that of the bytes of its texts, so that pages by that order use its index.
+    #[serde(default)]
+    pub key_in_byte_order: bool,
     /// What tells rows apart where there is no key: the root's columns in table order, without those that the job takes out of the text,
     /// what is secret or personal, and SQLite's byte strings, which have no text; but always those that documents are made of. To leave a column out is
     /// safe: rows that differ in nothing else have equal documents, and each of them is numbered and keeps its own.

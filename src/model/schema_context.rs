@@ -98,6 +98,9 @@ pub struct ColumnProfile {
     pub data_type: DataType,
     /// Whether it accepts NULL.
     pub nullable: bool,
+    /// Whether its own order is that of the bytes of its text.
+    #[serde(default)]
+    pub byte_order: bool,
     /// Its comment.
     pub comment: Option<String>,
     /// The labels of an enum.

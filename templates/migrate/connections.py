@@ -19,7 +19,9 @@ def postgres_parameters(url: str, what: str) -> dict[str, Any]:
     if others := sorted(given.keys() - URL_OPTIONS):
         raise Failure(f"the {what} URL has the option `{others[0]}`; it may have {', '.join(sorted(URL_OPTIONS))}")
     keep_secret(str(given.get("password") or ""))
-    return {"connect_timeout": "10", "application_name": "relvec-migrate", "client_encoding": "UTF8"} | given
+    # A connection whose other end is gone without a word is given up after a minute.
+    alive = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "60000"}
+    return {"connect_timeout": "10", "application_name": "relvec-migrate", "client_encoding": "UTF8"} | alive | given
 
 
 def connect(url: str, what: str, autocommit: bool) -> psycopg.Connection[Any]:
@@ -29,16 +31,26 @@ def connect(url: str, what: str, autocommit: bool) -> psycopg.Connection[Any]:
         return psycopg.connect(conninfo, autocommit=autocommit)
     except psycopg.Error as error:
         raise Failure(
-            f"cannot connect to the {what}: {database_message(error)}; check host, port, user and password in its URL"
+            f"cannot connect to the {what}: {database_message(error)}; check host, port, user and password in its URL",
+            f"{what}_unreachable",
         ) from None
 
 
 def quoted(name: str) -> str:
-    """Quotes an identifier; the same in every database here, as MySQL is told to take it."""
+    """Quotes an identifier of the target."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def table_name(table: dict[str, Any]) -> str:
-    """Gives a table's quoted name with its schema, if it has one."""
-    schema = table["schema"]
-    return f"{quoted(schema)}.{quoted(table['name'])}" if schema else quoted(table["name"])
+class Lost(Exception):  # noqa: N818
+    """A connection broke: everything is read again from a new snapshot, and what was written stays."""
+
+
+def raise_if_lost(error: Exception) -> None:
+    """Raises `Lost` where an error of a database means that the connection is gone, or that trying again may help."""
+    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        state = error.sqlstate or "08"
+        lost = state[:2] in ("08", "40") or state[:3] == "57P"
+    else:
+        lost = error.args[:1] in ((0,), (1053,), (1927,), (2006,), (2013,))  # MySQL's
+    if lost:
+        raise Lost(database_message(error)) from None

@@ -4,7 +4,11 @@
 
 
 class Failure(Exception):
-    """Ends the run with a message that says what failed and what to do next."""
+    """Ends the run with a message that says what failed and what to do next; `code` is for programs."""
+
+    def __init__(self, message: str, code: str = "failed") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Interrupted(Exception):
@@ -36,14 +40,14 @@ class Console:
         self.started = time.monotonic()
         self.shown = 0.0
 
-    def log(self, level: str, message: str) -> None:
+    def log(self, level: str, message: str, **more: str) -> None:
         """Writes one message; `level` is info, warn or error."""
         message = redact(message)
         with self.lock:
             if self.terminal:
                 print(f"\r\x1b[K{level}: {message}", file=sys.stderr, flush=True)
             else:
-                self._line({"event": "log", "level": level, "message": message})
+                self._line({"event": "log", "level": level, "message": message, **more})
 
     def progress(self, done: int, total: int, last: bool = False) -> None:
         """Shows how many documents are done, a few times a second at most."""
@@ -55,12 +59,12 @@ class Console:
             if not self.terminal:
                 self._line({"event": "progress", "done": done, "total": total, "unit": "documents"})
                 return
-            share = done / total if total else 1.0
-            bar = ("#" * int(share * 30)).ljust(30, ".")
+            share = min(1.0, done / total) if total else 1.0
             rate = done / max(now - self.started, 0.001)
-            end = "\n" if last else ""
-            text = f"\r\x1b[K[{bar}] {share:4.0%}  {done:,} of {total:,} documents  {rate:,.0f}/s"
-            print(text, file=sys.stderr, end=end, flush=True)
+            left = f"{(total - done) / rate:,.0f} s left" if rate and total > done else ""
+            bar = ("#" * int(share * 30)).ljust(30, ".")
+            text = f"\r\x1b[K[{bar}] {share:4.0%}  {done:,} of {total:,} documents  {rate:,.0f}/s  {left}"
+            print(text, file=sys.stderr, end="\n" if last else "", flush=True)
 
     @staticmethod
     def _line(event: dict[str, Any]) -> None:

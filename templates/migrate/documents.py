@@ -3,9 +3,7 @@
 # ---- Documents: the canonical text, its pieces, their ids and hashes ------------------------------------------------
 
 BLANKS = "\t\n\x0b\x0c\r "
-NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
-NEGATIVE_ZERO = re.compile(r"-0(\.0+)?")
-json_text = json.JSONEncoder(ensure_ascii=False).encode
+NUMBER = re.compile(r"(?!-0(\.0+)?\Z)-?(0|[1-9][0-9]*)(\.[0-9]+)?")  # but not a negative zero
 
 
 @dataclass(slots=True)
@@ -16,19 +14,26 @@ class Chunk:
     document: bytes  # the id of the document's first chunk
     number: int
     text: str
+    data: bytes  # the text in UTF-8
     hash: bytes
     source_key: str
-    metadata: str
+    metadata: bytes
+    known: bool = False  # the target has it, with another hash or of another model
+
+
+Refused = tuple[bytes, str, str]  # a document's id, its source key, the reason
 
 
 @dataclass(slots=True)
-class Document:
-    """What one root row becomes. Without chunks it is empty, or `problem` says why it cannot be stored."""
+class Page:
+    """What some root rows became: chunks, nothing, or a reason why a document cannot be stored."""
 
-    id: bytes
-    source_key: str
+    documents: int = 0
+    empty: int = 0
+    size: int = 0  # in bytes of text
     chunks: list[Chunk] = field(default_factory=list)
-    problem: str | None = None
+    without_chunks: list[bytes] = field(default_factory=list)  # ids of documents
+    refused: list[Refused] = field(default_factory=list)
 
 
 def encoded(value: str | None) -> bytes:
@@ -44,13 +49,15 @@ def content_hash(text: str, metadata: Sequence[str | None]) -> bytes:
     return hashlib.sha256(b"".join([encoded(text), *map(encoded, metadata)])).digest()
 
 
+def row_hash(row: Sequence[str | None]) -> str:
+    """Gives what stands for the key of a row without one."""
+    return hashlib.sha256(b"".join(map(encoded, row))).hexdigest()
+
+
 def chunk_id(entity: str, key: Sequence[str], number: int) -> bytes:
     """Gives the id of a chunk: a UUID of RFC 9562's version 8."""
     digest = hashlib.sha256(b"".join([encoded(entity), *map(encoded, key), encoded(str(number))])).digest()
-    data = bytearray(digest[:16])
-    data[6] = (data[6] & 0x0F) | 0x80
-    data[8] = (data[8] & 0x3F) | 0x80
-    return bytes(data)
+    return b"%b%c%c%c%b" % (digest[:6], digest[6] & 0x0F | 0x80, digest[7], digest[8] & 0x3F | 0x80, digest[9:16])
 
 
 def metadata_value(data_type: str, text: str | None) -> str:
@@ -58,24 +65,25 @@ def metadata_value(data_type: str, text: str | None) -> str:
     if text is None:
         return "null"
     # Beyond a thousand digits PostgreSQL's numbers end somewhere, and its texts do not.
-    numeric = data_type in ("integer", "decimal") and len(text) < 1000
-    if numeric and NUMBER.fullmatch(text) and not NEGATIVE_ZERO.fullmatch(text):
+    if data_type in ("integer", "decimal") and len(text) < 1000 and NUMBER.fullmatch(text):
         return text
-    if data_type == "boolean" and text in ("true", "false"):
-        return text
-    return json_text(text)
+    return text if data_type == "boolean" and text in ("true", "false") else json_text(text)
 
 
-def document_text(sections: Sequence[tuple[str, str | None, Cells]]) -> str:
-    """Makes the document of sections that are (label, field value, child rows); see the plan's format for the rules."""
+def object_of(names: Sequence[str]) -> str:
+    """Gives a JSON object with a place for each value, which is JSON already: a number keeps the source's digits."""
+    return "{" + ", ".join([f"{json_text(name).replace('%', '%%')}: %s" for name in names]) + "}"
+
+
+def document_text(sections: Iterable[tuple[str, str | None, Cells]]) -> str:
+    """Makes the document of sections that are (label, field value, child rows)."""
     lines = []
     for label, value, rows in sections:
-        if value is not None and (trimmed := value.strip(BLANKS)):
+        if value and (trimmed := value.strip(BLANKS)):
             lines.append(f"{label}: {trimmed}")
-        texts = [[cell.strip(BLANKS) for cell in row if cell is not None and cell.strip(BLANKS)] for row in rows]
-        if any(texts):
-            lines.append(f"{label}:")
-            lines.extend("- " + " | ".join(text) for text in texts if text)
+        if rows:
+            texts = [[cell.strip(BLANKS) for cell in row if cell is not None and cell.strip(BLANKS)] for row in rows]
+            lines += [f"{label}:"] * any(texts) + ["- " + " | ".join(text) for text in texts if text]
     return "\n".join(lines)
 
 
@@ -94,8 +102,7 @@ def pieces(text: str, limit: int) -> list[str]:
             end += 1
         if end < len(text):
             half = start + (end - start) // 2
-            cut = text.rfind("\n", half, end) + 1 or text.rfind(" ", half, end) + 1
-            end = cut or end
+            end = text.rfind("\n", half, end) + 1 or text.rfind(" ", half, end) + 1 or end
         found.append(text[start:end])
         start = end
     return found
@@ -104,22 +111,3 @@ def pieces(text: str, limit: int) -> list[str]:
 def storable(text: str) -> str:
     """Gives a text that PostgreSQL can store, for the record of one that it cannot."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8", "replace")
-
-
-def is_utf8(text: str) -> bool:
-    """Says whether a text that was read had no bytes beside UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def problem_of(values: Iterable[str]) -> str | None:
-    """Says why PostgreSQL cannot store one of these texts, if so."""
-    for value in values:
-        if "\0" in value:
-            return "a value contains the character U+0000, which PostgreSQL cannot store"
-        if not is_utf8(value):
-            return "a value is not valid UTF-8"
-    return None

@@ -26,9 +26,9 @@ class Usage:
             self.retries += retries
 
 
-def estimated_tokens(text: str) -> int:
-    """Estimates tokens from above: four bytes each."""
-    return -(-len(text.encode("utf-8", "replace")) // ESTIMATE_BYTES_A_TOKEN)
+def estimated_tokens(texts: Iterable[bytes]) -> int:
+    """Estimates the tokens of texts from above."""
+    return sum(-(-len(text) // ESTIMATE_BYTES_A_TOKEN) for text in texts)
 
 
 class BaseEmbedder:
@@ -53,7 +53,8 @@ class BaseEmbedder:
         if self.asked and len(vector) != self.asked:
             raise Failure(
                 f"the model `{self.model}` gives {len(vector)} numbers and the plan wants {self.asked};"
-                " correct `dimensions` in the job"
+                " correct `dimensions` in the job",
+                "dimension",
             )
         if not 0 < len(vector) <= TYPE_LIMIT:
             raise Failure(f"the model `{self.model}` gives {len(vector)} numbers; pgvector stores up to {TYPE_LIMIT}")
@@ -82,15 +83,15 @@ class BaseEmbedder:
                     f"the embedding API refuses every text: {refusal}; check the model and its limits"
                 ) from None
             return [redact(str(refusal))]
-        with self.lock:
-            self.refusals = 0
+        self.refusals = 0
         return vectors
 
     def _packed(self, vector: Vector[float]) -> bytes:
         if len(vector) != self.dimensions:
             raise Failure(
                 f"the model `{self.model}` gives {len(vector)} numbers where {self.dimensions} are needed; nothing of"
-                " that reply is kept; if the model was changed, choose another table in the job"
+                " that reply is kept; if the model was changed, choose another table in the job",
+                "dimension",
             )
         if sys.byteorder == "little":
             vector.byteswap()
@@ -107,7 +108,7 @@ class BaseEmbedder:
                 body = struct.pack(f">{len(vector)}e", *struct.unpack(f">{len(vector)}f", body))
             except OverflowError:
                 raise TextRefused("a number of the vector is too large for halfvec") from None
-            if not any(struct.unpack(f">{len(vector)}e", body)):
+            if not body.strip(b"\x80\0"):
                 raise TextRefused("the numbers of the vector are too small for halfvec")
         return head + body
 

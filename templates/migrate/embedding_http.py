@@ -3,12 +3,50 @@
 # ---- The embedding API over HTTP ------------------------------------------------------------------------------------
 
 ATTEMPTS = 8  # of one request
-RETRY_BUDGET = 100  # retries of the whole run, beside one for every request
+RETRY_BUDGET = 100  # retries of the whole run, beside one for every second request
 PAUSE_BASE, PAUSE_CAP = 0.5, 60.0  # seconds between attempts; the cap also holds for Retry-After
+FIRST_AT_ONCE = 4  # requests at once in the beginning; doubled with each round while nothing is refused
+TRY_MORE_SECONDS = 30.0  # until one more at once is tried than were refused before
 
 
 class BadReply(Exception):
     """A reply that does not have the promised shape; nothing of it is used."""
+
+
+class Pace:
+    """Finds how many requests at once the API takes, and makes all of them wait where it asks for that."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.limit, self.ceiling = most, float(min(FIRST_AT_ONCE, most)), float(most)
+        self.active, self.refused_at, self.not_before = 0, 0.0, 0.0
+        self.changed = threading.Condition()
+
+    def begin(self, stop: threading.Event) -> float:
+        """Waits for a turn and gives its time."""
+        with self.changed:
+            while self.active >= int(self.limit) or self.not_before > time.monotonic():
+                if stop.is_set():
+                    raise Interrupted
+                self.changed.wait(min(0.2, max(0.001, self.not_before - time.monotonic())))
+            self.active += 1
+            return time.monotonic()
+
+    def end(self, begun: float, refused: bool, pause: float) -> None:
+        """Takes note of how a request went that began at that time; after a refusal all pause."""
+        now = time.monotonic()
+        with self.changed:
+            if refused:
+                self.not_before = max(self.not_before, now + pause)
+                if begun > self.refused_at:  # what was under way at the last refusal says nothing new
+                    self.refused_at = now
+                    self.ceiling = max(1.0, float(self.active - 1))
+                    self.limit = max(1.0, self.ceiling * 0.75)
+            elif now - self.refused_at > TRY_MORE_SECONDS and self.ceiling < self.most:
+                self.refused_at, self.ceiling = now, self.ceiling + 1
+            else:
+                self.limit = min(self.ceiling, self.limit + (1 if self.ceiling == self.most else 1 / self.limit))
+            self.active -= 1
+            self.changed.notify_all()
 
 
 def floats_of(value: Any) -> Vector[float]:
@@ -16,32 +54,21 @@ def floats_of(value: Any) -> Vector[float]:
     try:
         if isinstance(value, list):
             return Vector("f", value)
-        vector = Vector("f", base64.b64decode(value, validate=True))
-    except (TypeError, ValueError, OverflowError, binascii.Error):
+        vector = Vector("f", pybase64.b64decode(value, validate=True))
+    except (TypeError, ValueError, OverflowError):
         raise BadReply("a vector is neither a list of numbers nor base64 of floats") from None
     if sys.byteorder == "big":
         vector.byteswap()
     return vector
 
 
-def retry_after(response: httpx.Response) -> float:
+def retry_after(response: urllib3.BaseHTTPResponse) -> float:
     """Gives the seconds that the API asks to wait, 0 if it does not say."""
     text = response.headers.get("retry-after", "")
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return float(text)
     moment = email.utils.parsedate_tz(text)
     return max(0.0, email.utils.mktime_tz(moment) - time.time()) if moment else 0.0
-
-
-def reply_object(response: httpx.Response) -> dict[str, Any]:
-    """Reads a reply that has to be a JSON object."""
-    try:
-        reply = response.json()
-    except ValueError:
-        raise BadReply("it is not JSON") from None
-    if not isinstance(reply, dict):
-        raise BadReply("it is not a JSON object")
-    return reply
 
 
 class HttpEmbedder(BaseEmbedder):
@@ -53,17 +80,16 @@ class HttpEmbedder(BaseEmbedder):
         self.base_url = (os.environ.get("EMBEDDING_BASE_URL") or plan["base_url"] or "").rstrip("/")
         key = (os.environ.get(plan["api_key_env"] or "") or os.environ.get("EMBEDDING_API_KEY") or "").strip()
         keep_secret(key)
-        self.headers = key_header(key) if key else {}
+        self.headers = {"Content-Type": "application/json"} | (key_header(key) if key else {})
         self.attempts = 3  # until it has answered once
-        self.not_before = 0.0  # one cooldown for all threads
+        self.pace = Pace(self.concurrency)
         host = urllib.parse.urlsplit(self.base_url).hostname
         if not host:
             raise Failure("no address of the embedding API; set EMBEDDING_BASE_URL to its base URL")
-        self.client = httpx.Client(
-            timeout=httpx.Timeout(60.0, connect=10.0),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
-            trust_env=host not in ("localhost", "127.0.0.1", "::1"),  # a proxy is for other machines
-        )
+        pool = {"maxsize": self.concurrency, "retries": False, "timeout": urllib3.Timeout(connect=10.0, read=60.0)}
+        local = host in ("localhost", "127.0.0.1", "::1")  # a proxy is for other machines
+        proxy = None if local else urllib.request.getproxies().get(urllib.parse.urlsplit(self.base_url).scheme)
+        self.client = urllib3.ProxyManager(proxy, **pool) if proxy else urllib3.PoolManager(**pool)
 
     def _vectors(self, texts: list[str], task: str = "RETRIEVAL_DOCUMENT") -> list[Vector[float]]:
         """Asks for vectors; a reply without the promised shape is refused whole and asked for again."""
@@ -73,58 +99,68 @@ class HttpEmbedder(BaseEmbedder):
             except BadReply as error:
                 reason = str(error)
                 self.usage.add(retries=1 if attempt < 2 else 0)
-        raise Failure(f"the embedding API's replies cannot be used: {reason}; check its address and model")
+        raise Failure(
+            f"the embedding API's replies cannot be used: {reason}; check its address and model", "bad_reply"
+        )
 
     def _ask(self, texts: list[str], task: str) -> list[Vector[float]]:
         raise NotImplementedError
 
     def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         """Sends one request until it is answered; waits as the API asks and within the run's budget."""
-        content = json.dumps(body).encode()
-        headers = self.headers | {"Content-Type": "application/json"}
-        reason = ""
+        content, reason = orjson.dumps(body), ""
         for attempt in range(self.attempts):
-            self._wait(self.not_before - time.monotonic())
+            begun = self.pace.begin(self.stop)
             self.usage.add(requests=1, retries=1 if attempt else 0)
             if self.usage.retries > RETRY_BUDGET + self.usage.requests // 2:
-                raise Failure(f"the embedding API fails too often, last with {reason}; run this again later")
+                reason = f"{reason}, and it fails too often"
+                break
             pause = random.uniform(0, min(PAUSE_CAP, PAUSE_BASE * 2**attempt))  # nosec B311: jitter, not a secret
+            refused, asked = False, 0.0
             try:
-                response = self.client.post(url, content=content, headers=headers)
-            except httpx.TransportError as error:
-                reason = type(error).__name__
-            except httpx.HTTPError as error:
-                raise Failure(f"the embedding API cannot be asked: {type(error).__name__}; check its address") from None
-            else:
-                if response.status_code == 200:
+                response = self.client.request("POST", url, body=content, headers=self.headers, redirect=False)
+                if response.status == 200:
                     self.attempts = ATTEMPTS
-                    return reply_object(response)
+                    return self._reply(response)
                 reason = self._problem(response)
                 asked = min(PAUSE_CAP, retry_after(response))
-                if response.status_code == 429 or asked:
-                    pause += asked
-                    with self.lock:
-                        self.not_before = max(self.not_before, time.monotonic() + pause)
+                refused = response.status == 429 or asked > 0
+            except urllib3.exceptions.LocationValueError:
+                raise Failure("the embedding API's address cannot be read; check its base URL") from None
+            except urllib3.exceptions.HTTPError as error:
+                reason = type(error).__name__
+            finally:
+                self.pace.end(begun, refused, asked + pause)
             if attempt + 1 < self.attempts:
-                CONSOLE.log("warn", f"the embedding API fails with {reason}; asking again in {pause:.1f} s")
-                self._wait(pause)
+                CONSOLE.log("warn", f"the embedding API fails with {reason}; asking again in {asked + pause:.1f} s")
+                if self.stop.wait(0 if refused else pause):
+                    raise Interrupted
         raise Failure(
             f"the embedding API did not answer {self.attempts} times, last with {reason}; check its address, then run"
-            " this again"
+            " this again",
+            "embedding_unreachable",
         )
 
-    def _problem(self, response: httpx.Response) -> str:
+    @staticmethod
+    def _reply(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+        try:
+            reply = orjson.loads(response.data)
+        except ValueError:
+            raise BadReply("it is not JSON") from None
+        if not isinstance(reply, dict):
+            raise BadReply("it is not a JSON object")
+        return reply
+
+    def _problem(self, response: urllib3.BaseHTTPResponse) -> str:
         """Names a status that another attempt may get past; raises for the others."""
-        status = response.status_code
+        status = response.status
         if status in (400, 413, 422):
-            raise TextRefused(f"HTTP {status}: {' '.join(response.text.split())[:300]}")
+            raise TextRefused(f"HTTP {status}: {' '.join(response.data.decode(errors='replace').split())[:300]}")
         if status in (401, 403):
             variable = PLAN["embedding"]["api_key_env"] or "EMBEDDING_API_KEY"
-            raise Failure(f"the embedding API refuses the key (HTTP {status}); set {variable} to a valid one")
+            raise Failure(
+                f"the embedding API refuses the key (HTTP {status}); set {variable} to a valid one", "key_refused"
+            )
         if status in (408, 409, 425, 429) or status >= 500:
             return f"HTTP {status}"
         raise Failure(f"the embedding API answers HTTP {status}; check its address and the model `{self.model}`")
-
-    def _wait(self, seconds: float) -> None:
-        if seconds > 0 and self.stop.wait(seconds):
-            raise Interrupted

@@ -9,15 +9,14 @@ class Batcher:
     def __init__(self) -> None:
         plan = PLAN["embedding"]
         self.items = min(plan["batch_items"], MOST_ITEMS)
-        self.tokens = plan["batch_tokens"]
+        self.limit = min(plan["batch_tokens"] * ESTIMATE_BYTES_A_TOKEN, REQUEST_BYTES)
         self.chunks: list[Chunk] = []
         self.size = 0
 
     def add(self, chunk: Chunk) -> list[Chunk]:
         """Adds a chunk; gives a batch where the chunk begins a new one."""
-        size = len(chunk.text.encode())
-        limit = min(self.tokens * ESTIMATE_BYTES_A_TOKEN, REQUEST_BYTES)
-        full = self.chunks and (len(self.chunks) >= self.items or self.size + size > limit)
+        size = len(chunk.data)
+        full = self.chunks and (len(self.chunks) >= self.items or self.size + size > self.limit)
         batch = self.take() if full else []
         self.chunks.append(chunk)
         self.size += size
@@ -30,29 +29,26 @@ class Batcher:
 
 
 class Migration:
-    """Joins reader, embedding threads and writer through bounded queues."""
+    """One pass over the source: joins reader, embedding threads and writer through a bounded queue."""
 
-    def __init__(self, source: Source, embedder: Embedder, target: Target, counts: dict[str, Counts]) -> None:
-        self.source, self.embedder, self.target, self.counts = source, embedder, target, counts
+    def __init__(self, readers: list[EntityReader], embedder: Embedder, target: Target, counts: dict[str, Counts]) -> None:
+        self.readers, self.embedder, self.target, self.counts = readers, embedder, target, counts
         self.stop, self.over = embedder.stop, threading.Event()
-        concurrency = embedder.concurrency
-        self.pool = ThreadPoolExecutor(concurrency, thread_name_prefix="embed")
-        self.queue: queue.Queue[Work | BaseException | None] = queue.Queue(2 * concurrency + 2)
+        self.pool = ThreadPoolExecutor(embedder.concurrency, thread_name_prefix="embed")
+        self.queue: queue.Queue[Work | BaseException | None] = queue.Queue(2 * embedder.concurrency + 2)
 
     def run(self) -> None:
         """Migrates every entity; returns when everything is written."""
         total = sum(counts.source_rows for counts in self.counts.values())
         done = 0
-        reader = threading.Thread(target=self._read, name="reader", daemon=True)
-        reader.start()
+        threading.Thread(target=self._read, name="reader", daemon=True).start()
         try:
             for works in self._transactions():
                 self.target.write(works, self.counts[works[0].entity])
-                done += sum(len(work.read) for work in works)
+                done += sum(work.read.documents for work in works)
                 CONSOLE.progress(done, total)
         finally:
             self.over.set()
-            self.stop.set()  # a thread that waits for the API need not wait any longer
             self.pool.shutdown(wait=False, cancel_futures=True)
         CONSOLE.progress(done, total, last=True)
 
@@ -65,7 +61,7 @@ class Migration:
                 ready = []
             work = self.queue.get()
             joins = isinstance(work, Work) and ready and work.entity == ready[0].entity and work.is_ready()
-            if ready and not joins:
+            if ready and not (joins and sum(len(one.batch) for one in ready) < WRITE_ROWS):
                 yield ready
                 ready = []
             if isinstance(work, BaseException):
@@ -77,38 +73,46 @@ class Migration:
     def _read(self) -> None:
         outcome: BaseException | None = None
         try:
-            for entity in PLAN["entities"]:
-                self._read_entity(entity)
+            for reader in self.readers:
+                self._read_entity(reader)
         except BaseException as error:  # it belongs to the main thread
             outcome = error
-        self._put(outcome, last=True)
+        self._put(outcome)
 
-    def _read_entity(self, entity: dict[str, Any]) -> None:
-        name = entity["name"]
-        counts, batcher, compare = self.counts[name], Batcher(), not self.target.is_empty(name)
-        for page in documents(self.source, entity):
-            chunks = [chunk for document in page for chunk in document.chunks]
-            known = self.target.known(chunks) if compare else {}
-            counts.empty += sum(not document.chunks and not document.problem for document in page)
+    def _read_entity(self, reader: EntityReader) -> None:
+        name, counts, batcher = reader.name, self.counts[reader.name], Batcher()
+        is_empty = self.target.is_empty(name)
+        for page in reader.pages():
+            missing = self.target.compare(name, page, is_empty)
+            counts.empty += page.empty
+            counts.unchanged += len(page.chunks) - len(missing)
+            page.chunks = []
             self._put(Work(name, read=page))
-            for chunk in chunks:
-                if known.get(chunk.id) == chunk.hash:
-                    counts.unchanged += 1
-                elif batch := batcher.add(chunk):
+            for chunk in missing:
+                if batch := batcher.add(chunk):
                     self._embed(name, batch)
+            if self.stop.is_set():  # what was sent to the API is still written
+                raise Interrupted
         if batch := batcher.take():
             self._embed(name, batch)
 
     def _embed(self, entity: str, batch: list[Chunk]) -> None:
-        vectors = self.pool.submit(self.embedder.embed, [chunk.text for chunk in batch])
-        self._put(Work(entity, batch=batch, vectors=vectors))
+        self._put(Work(entity, batch=batch, vectors=self.pool.submit(self._embedded, entity, batch)))
 
-    def _put(self, work: Work | BaseException | None, last: bool = False) -> None:
-        while not self.over.is_set() and (last or not self.stop.is_set()):
+    def _embedded(self, entity: str, batch: list[Chunk]) -> tuple[bytes, list[Refused]]:
+        """Asks for a batch's vectors; gives the rows for the target, and what the API refused."""
+        vectors = self.embedder.embed([chunk.text for chunk in batch])
+        stored = self.target.rows[entity].stored
+        both = list(zip(batch, vectors, strict=True))
+        rows = [stored(chunk, vector) for chunk, vector in both if isinstance(vector, bytes)]
+        refused = [(chunk.document, chunk.source_key, reason) for chunk, reason in both if isinstance(reason, str)]
+        return b"".join(rows), refused
+
+    def _put(self, work: Work | BaseException | None) -> None:
+        while not self.over.is_set():
             try:
                 self.queue.put(work, timeout=0.1)
                 return
             except queue.Full:
                 continue
-        if not last:
-            raise Interrupted
+        raise Interrupted

@@ -3,29 +3,31 @@
 # ---- The command line, the dry run, the report ----------------------------------------------------------------------
 
 
-def estimate(source: Source, counts: dict[str, Counts], price: float | None) -> Usage:
+def estimate(readers: list[EntityReader], counts: dict[str, Counts], price: float | None) -> Usage:
     """Reads everything, writes nothing, and says what a run would send."""
-    usage = Usage()
+    usage, started = Usage(), time.monotonic()
     total, done = sum(found.source_rows for found in counts.values()), 0
-    for entity in PLAN["entities"]:
-        found, batcher = counts[entity["name"]], Batcher()
-        for document in itertools.chain.from_iterable(documents(source, entity)):
-            found.documents += bool(document.chunks)
-            found.chunks += len(document.chunks)
-            found.quarantined += document.problem is not None
-            found.empty += not document.chunks and not document.problem
-            usage.tokens += sum(estimated_tokens(chunk.text) for chunk in document.chunks)
-            usage.requests += sum(bool(batcher.add(chunk)) for chunk in document.chunks)
-            done += 1
+    for reader in readers:
+        found, batcher = counts[reader.name], Batcher()
+        for page in reader.pages():
+            found.documents += page.documents - page.empty - len(page.refused)
+            found.chunks += len(page.chunks)
+            found.quarantined += len(page.refused)
+            found.empty += page.empty
+            usage.tokens += estimated_tokens(chunk.data for chunk in page.chunks)
+            usage.requests += sum(bool(batcher.add(chunk)) for chunk in page.chunks)
+            done += page.documents
             CONSOLE.progress(done, total)
         usage.requests += bool(batcher.take())
     CONSOLE.progress(done, total, last=True)
-    cost = f", about {usage.tokens / 1e6 * price:,.2f} in the price's currency" if price else ""
     chunks = sum(found.chunks for found in counts.values())
+    rounds = -(-usage.requests // max(1, PLAN["embedding"]["concurrency"]))
+    cost = f", about {usage.tokens / 1e6 * price:,.2f} in the price's currency" if price else "; --price gives the cost"
     CONSOLE.log(
         "info",
         f"dry run: {done:,} documents, {chunks:,} chunks, about {usage.tokens:,} tokens in {usage.requests:,} requests"
-        f"{cost}; nothing was written" + ("" if price else "; --price gives the cost"),
+        f"{cost}; reading takes {time.monotonic() - started:,.0f} s, and with an API that answers in 0.5 s the whole about"
+        f" {time.monotonic() - started + rounds * 0.5:,.0f} s; nothing was written",
     )
     return usage
 
@@ -36,22 +38,26 @@ def arguments() -> argparse.Namespace:
         description="Copies rows, as documents with embeddings, to PostgreSQL with pgvector.",
         epilog="Passwords and keys belong into the environment: SOURCE_URL, TARGET_URL, EMBEDDING_BASE_URL,"
         " EMBEDDING_API_KEY. Exit codes: 0 complete, 1 failed, 2 usage, 3 complete but with quarantined rows,"
-        " 4 counts disagree.",
+        " 4 counts disagree. Running this again takes up what is new, changed or in quarantine.",
     )
-    parser.add_argument(
-        "--source", default=os.environ.get("SOURCE_URL"), metavar="URL", help="sqlite:FILE, postgres://… or mysql://…"
-    )
-    parser.add_argument("--target", default=os.environ.get("TARGET_URL"), metavar="URL", help="postgres://…")
+    text = "sqlite:FILE, postgres://... or mysql://..."
+    parser.add_argument("--source", default=os.environ.get("SOURCE_URL"), metavar="URL", help=text)
+    parser.add_argument("--target", default=os.environ.get("TARGET_URL"), metavar="URL", help="postgres://...")
+    text = "read one of n parts of each entity by its key; all parts have to run, at once or one after the other"
+    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="i/n", help=text)
     parser.add_argument("--dry-run", action="store_true", help="count and estimate; write nothing, ask no API")
-    parser.add_argument(
-        "--price", type=float, metavar="N", help="price of a million tokens, for the estimate of --dry-run"
-    )
-    parser.add_argument(
-        "--until-stdin-ends",
-        action="store_true",
-        help="stop in order when standard input ends: for a program that starts this one",
-    )
+    parser.add_argument("--price", type=float, metavar="N", help="price of a million tokens, for --dry-run")
+    text = "stop in order when standard input ends: for a program that starts this one"
+    parser.add_argument("--until-stdin-ends", action="store_true", help=text)
     return parser.parse_args()
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Reads `i/n`."""
+    found = re.fullmatch("([0-9]{1,4})/([0-9]{1,4})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError("write i/n with i from 1 to n, such as 2/4")
+    return int(found[1]), int(found[2])
 
 
 def stop_on_signals(stop: threading.Event) -> None:
@@ -78,44 +84,117 @@ def stop_with_standard_input() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def open_source(url: str, snapshot: str | None = None) -> Source:
+    """Opens the source that the plan was made for."""
+    scheme, wanted = url.split(":", 1)[0], PLAN["dialect"]
+    if {"postgresql": "postgres", "mariadb": "mysql"}.get(scheme, scheme) != wanted:
+        raise Failure(f"the plan was made for {wanted}; the source URL has to begin with {wanted}:")
+    return Source(url, snapshot)
+
+
+class Run:
+    """The passes over the source, and what the report says of them. A broken connection begins another pass: it reads
+    everything at a new instant, and what is in the target already costs no request."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.stop, self.usage = options, threading.Event(), Usage()
+        self.embedder = None if options.dry_run else Embedder(self.stop, self.usage)
+        self.counts: dict[str, Counts] = {}
+        self.snapshot_at, self.dimensions, self.epoch, self.open_shards = "", 0, 0, [0] * 0
+        self.started, self.passes = time.monotonic(), 0
+
+    def go(self) -> int:
+        """Runs everything and prints the report; gives the exit code."""
+        in_vain = 0
+        while not self._is_through():
+            written = sum(counts.embedded for counts in self.counts.values())
+            in_vain = 1 if written else in_vain + 1
+            if in_vain > PASSES:
+                raise Failure("the connections break again and again; run this again later", "connection_lost")
+            if self.stop.wait(2 ** (in_vain - 1)):
+                raise Interrupted
+        print(json.dumps(self._report()), flush=True)
+        if self.open_shards:
+            CONSOLE.log("info", f"shards {self.open_shards} are still to run; the last one compares both sides")
+            return 0
+        return verdict(self.counts)
+
+    def _is_through(self) -> bool:
+        """Makes a pass; says whether it came to its end."""
+        self.passes += 1
+        try:
+            try:
+                self._pass()
+            except DATABASE_ERRORS as error:
+                raise_if_lost(error)
+                raise
+        except Lost as lost:
+            reason = str(lost)
+        except Failure as failure:
+            if self.passes == 1 or failure.code not in ("source_unreachable", "target_unreachable"):
+                raise
+            reason = str(failure)
+        else:
+            return True
+        CONSOLE.log("warn", f"a connection is lost ({reason}); everything is read again, what is written stays")
+        return False
+
+    def _pass(self) -> None:
+        source = open_source(self.options.source)
+        readers = [EntityReader(source, entity) for entity in PLAN["entities"]]
+        self.counts = {reader.name: Counts(source_rows=reader.check()) for reader in readers}
+        self.snapshot_at = source.snapshot_at()
+        if self.embedder is None:
+            self.usage = estimate(readers, self.counts, self.options.price)
+            return
+        target = Target(self.options.target, *self.options.shard)
+        self.dimensions = self.embedder.asked or target.dimensions_there() or 0
+        if target.dimensions_there() != self.dimensions:
+            self.dimensions = self.embedder.probe()
+        self.embedder.dimensions = self.dimensions
+        target.epoch = self.epoch
+        target.prepare(self.dimensions)
+        ranges, snapshot = target.begin(source, readers)
+        self.epoch = target.epoch
+        if target.shards > 1:
+            source = open_source(self.options.source, snapshot) if snapshot else source
+            self.snapshot_at = source.snapshot_at()
+            readers = [EntityReader(source, entity, *ranges[entity["name"]]) for entity in PLAN["entities"]]
+            readers = [reader for reader in readers if reader.width or target.shard == 1]
+            self.counts |= {reader.name: Counts(source_rows=reader.check()) for reader in readers}
+        Migration(readers, self.embedder, target, self.counts).run()
+        source.close()
+        self.open_shards = target.finish_shard(self.counts)
+        if not self.open_shards:
+            self.counts = {name: target.settle(name) for name in self.counts}
+            target.index()
+
+    def _report(self) -> dict[str, Any]:
+        return {
+            "snapshot_at": self.snapshot_at,
+            "dimensions": self.dimensions or None,
+            "entities": [{"entity": name, **vars(found)} for name, found in self.counts.items()],
+            "shard": "{}/{}".format(*self.options.shard),
+            "open_shards": self.open_shards,
+            "passes": self.passes,
+            "tokens": self.usage.tokens,
+            "requests": self.usage.requests,
+            "retries": self.usage.retries,
+            "seconds": round(time.monotonic() - self.started, 3),
+        }
+
+
 def migrate(options: argparse.Namespace) -> int:
-    """Runs everything and prints the report; gives the exit code."""
-    started = time.monotonic()
+    """Runs everything; gives the exit code."""
     if not options.source or not (options.target or options.dry_run):
         raise Failure("no source or no target; set SOURCE_URL and TARGET_URL, or see --help")
     keep_secret(options.source)
     keep_secret(options.target)
-    stop, usage, dimensions = threading.Event(), Usage(), None
-    stop_on_signals(stop)
+    run = Run(options)
+    stop_on_signals(run.stop)
     if options.until_stdin_ends:
         stop_with_standard_input()
-    source = open_source(options.source)
-    counts = {name: Counts(source_rows=rows) for name, rows in check_queries(source).items()}
-    snapshot_at = source.snapshot_at()
-    if options.dry_run:
-        usage = estimate(source, counts, options.price)
-    else:
-        embedder = Embedder(stop, usage)
-        target = Target(options.target)
-        dimensions = embedder.dimensions = embedder.asked or target.dimensions_there()
-        if target.dimensions_there() != dimensions or dimensions is None:
-            dimensions = embedder.probe()
-        target.prepare(dimensions)
-        Migration(source, embedder, target, counts).run()
-        for name, found in counts.items():
-            target.settle(name, found)
-        target.index()
-    report = {
-        "snapshot_at": snapshot_at,
-        "dimensions": dimensions,
-        "entities": [{"entity": name, **vars(found)} for name, found in counts.items()],
-        "tokens": usage.tokens,
-        "requests": usage.requests,
-        "retries": usage.retries,
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    print(json.dumps(report), flush=True)
-    return verdict(counts)
+    return run.go()
 
 
 def verdict(counts: dict[str, Counts]) -> int:
@@ -129,7 +208,9 @@ def verdict(counts: dict[str, Counts]) -> int:
             return 4
         if found.quarantined:
             CONSOLE.log(
-                "warn", f"entity `{name}`: {found.quarantined} documents are in quarantine, each with its reason"
+                "warn",
+                f"entity `{name}`: {found.quarantined} documents are in quarantine, each with its reason; correct them"
+                " or the limits of the model, then run the same command again: it takes them up",
             )
             code = 3
     return code
@@ -141,15 +222,14 @@ def main() -> int:
     try:
         return migrate(options)
     except Failure as failure:
-        CONSOLE.log("error", str(failure))
+        CONSOLE.log("error", str(failure), code=failure.code)
     except Interrupted:
         CONSOLE.log("warn", "stopped as asked; run the same command again to go on, what is done is not done twice")
     except psycopg.errors.InsufficientPrivilege as error:
         CONSOLE.log("error", f"{database_message(error)}; grant that right to the user of the URL and run this again")
     except DATABASE_ERRORS as error:
-        CONSOLE.log(
-            "error", f"a database stopped the run: {database_message(error)}; run the same command again to go on"
-        )
+        text = f"a database stopped the run: {database_message(error)}; run the same command again to go on"
+        CONSOLE.log("error", text, code="database")
     return 1
 
 

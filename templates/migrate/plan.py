@@ -5,9 +5,12 @@ PLAN: dict[str, Any] = json.loads(PLAN_JSON)
 
 PAGE = 4096  # most root rows that are read and compared with the target at once
 PAGE_BYTES = 8 * 1024 * 1024  # where a page ends earlier
+FETCH = 256  # rows that the source sends at once
 REQUEST_BYTES = 8 * 1024 * 1024  # most bytes of text in one request
+WRITE_ROWS = 8192  # about so many rows are written in one transaction if they are ready
 REFUSALS_IN_A_ROW = 100  # single texts; then the API is at fault and not the texts
 VECTOR_LIMIT, HNSW_LIMIT, TYPE_LIMIT = 2000, 4000, 16000  # dimensions: vector's index, halfvec's index, halfvec
 LOCK_SECONDS = 10.0  # a killed run's connection needs a moment to let go of the lock
 ORPHAN_SECONDS = 3.0  # to finish in, once the program that started this one is gone
+PASSES = 6  # most passes in a row that a lost connection ends without anything new written
 ESTIMATE_BYTES_A_TOKEN = 4

@@ -1,7 +1,4 @@
 
-
-# ---- The embedding API is Gemini's ----------------------------------------------------------------------------------
-
 MOST_ITEMS = 100  # texts in one request
 
 
@@ -24,5 +21,5 @@ class Embedder(HttpEmbedder):
         if not isinstance(items, list) or len(items) != len(texts):
             raise BadReply(f"{len(texts)} texts were sent and not as many vectors came")
         vectors = [floats_of(item.get("values") if isinstance(item, dict) else None) for item in items]
-        self.usage.add(tokens=sum(map(estimated_tokens, texts)))
+        self.usage.add(tokens=estimated_tokens(map(str.encode, texts)))
         return vectors

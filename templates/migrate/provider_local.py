@@ -1,7 +1,4 @@
 
-
-# ---- The model runs in this process ---------------------------------------------------------------------------------
-
 MOST_ITEMS = 2048  # texts at once
 
 
@@ -15,5 +12,5 @@ class Embedder(BaseEmbedder):
 
     def _vectors(self, texts: list[str], task: str = "RETRIEVAL_DOCUMENT") -> list[Vector[float]]:
         with self.lock:
-            self.usage.add(requests=1, tokens=sum(map(estimated_tokens, texts)))
+            self.usage.add(requests=1, tokens=estimated_tokens(map(str.encode, texts)))
             return [Vector("f", vector.tolist()) for vector in self.local.encode(texts)]

@@ -1,7 +1,4 @@
 
-
-# ---- The embedding API is OpenAI's ----------------------------------------------------------------------------------
-
 MOST_ITEMS = 2048  # texts in one request
 
 
@@ -21,11 +18,12 @@ class Embedder(HttpEmbedder):
         items = reply.get("data")
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise BadReply("it has no list `data`")
-        by_index = {item.get("index"): item.get("embedding") for item in items}
-        if len(items) != len(texts) or by_index.keys() != set(range(len(texts))):
+        numbers = [item.get("index") for item in items]
+        if sorted(number for number in numbers if isinstance(number, int)) != list(range(len(texts))):
             raise BadReply(f"{len(texts)} texts were sent and {len(items)} vectors came, or their numbers do not fit")
+        by_number = dict(zip(numbers, items, strict=True))
         usage = reply.get("usage")
         counted = usage.get("total_tokens", usage.get("prompt_tokens")) if isinstance(usage, dict) else None
-        vectors = [floats_of(by_index[index]) for index in range(len(texts))]
-        self.usage.add(tokens=counted if isinstance(counted, int) else sum(map(estimated_tokens, texts)))
+        vectors = [floats_of(by_number[number].get("embedding")) for number in range(len(texts))]
+        self.usage.add(tokens=counted if isinstance(counted, int) else estimated_tokens(map(str.encode, texts)))
         return vectors

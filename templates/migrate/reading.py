@@ -1,26 +1,169 @@
 
 
-# ---- Reading documents, a page at a time ----------------------------------------------------------------------------
+# ---- Reading: pages of root rows by key, and the documents made of them ---------------------------------------------
 
 
-def root_pages(source: Source, queries: Queries, width: int) -> Iterator[list[Row]]:
-    """Reads the root rows in pages, each after the last key of the one before; long rows make a page shorter."""
-    sql, last = queries.first, list(queries.filter)
-    while True:
-        page: list[Row] = []
-        size = 0
-        with contextlib.closing(source.rows(sql, last)) as rows:
-            for row in rows:
-                values = [repr(value) if isinstance(value, float) else value for value in row[2 * width :]]
-                row = (*row[: 2 * width], *values)
-                page.append(row)
-                size += sum(len(value) for value in row[width:] if value)
-                if size >= PAGE_BYTES:
-                    break
-        if not page:
+def statement(entity: dict[str, Any], parts: dict[str, str], *bounds: str) -> str:
+    """Puts a statement of the plan together: its head, the conditions that are asked of it, its tail."""
+    terms = [entity["conditions"][name] for name in ("filter", *bounds)]
+    where = " WHERE " + " AND ".join(filter(None, terms)) if any(terms) else ""
+    return f"{parts['head']}{where}{parts['tail']}"
+
+
+class EntityReader:
+    """Reads an entity of the plan: the root rows whose keys are above `low` and up to `high`, where these are given."""
+
+    def __init__(self, source: Source, entity: dict[str, Any], low: Sequence[Any] = (), high: Sequence[Any] = ()) -> None:
+        self.source, self.entity, self.name, self.width = source, entity, entity["name"], len(entity["key"])
+        self.key = object_of(entity["key"] or ["row", "occurrence"])
+        self.low, self.high = low, high
+        self.values = entity["bound"] | named("after", low) | named("until", high) | {"page": PAGE}
+        self.labels = [section["label"] for section in entity["sections"]]
+        self.fields = [section["children"] is None for section in entity["sections"]]
+        self.children = [section["children"] for section in entity["sections"] if section["children"]]
+        self.metadata = object_of([item["name"] for item in entity["metadata"]])
+        self.types = [item["data_type"] for item in entity["metadata"]]
+        self.limit = PLAN["embedding"]["chunk_tokens"] * ESTIMATE_BYTES_A_TOKEN
+
+    def statement(self, parts: dict[str, str]) -> str:
+        """Puts together a statement on all the root rows that are read."""
+        return statement(self.entity, parts, *["after"] * bool(self.low), *["until"] * bool(self.high))
+
+    def check(self) -> int:
+        """Has the source plan every query and counts the root rows; refuses what the plan does not fit."""
+        entity, width = self.entity, self.width
+        try:
+            anything = self.values | named("after", [None] * width) | named("from", [None] * width)
+            anything |= named("until", [None] * width)
+            page = statement(entity, entity["page"], *["after", "until"] * bool(width))
+            child = [statement(entity, parts, "from", "until") for parts in self.children]
+            for query in [page, *child]:
+                self.source.first(self.source.EXPLAIN + query, anything)
+            rows, nulls = self.source.first(self.statement(entity["count"]), self.values)
+            counts = [
+                [self.source.first(self.statement(parts), self.values)[0] for parts in pair] for pair in entity["joins"]
+            ]
+        except DATABASE_ERRORS as error:
+            raise_if_lost(error)
+            raise Failure(
+                f"the source no longer fits the plan of entity `{self.name}`: {database_message(error)}; generate this"
+                " file anew",
+                "schema_drift",
+            ) from None
+        if nulls:
+            raise Failure(f"entity `{self.name}`: {nulls} rows have NULL in their key; choose another key", "null_key")
+        for plain, joined in counts:
+            if plain != joined:
+                raise Failure(
+                    f"entity `{self.name}`: its joins make {joined} rows of {plain}; a table that it joins no longer has"
+                    " the unique key of the plan; nothing was written",
+                    "fan_out",
+                )
+        return int(rows)
+
+    def root_pages(self) -> Iterator[list[tuple[Row, Row]]]:
+        """Reads root rows in pages, each after the last key of the one before; long rows make a page shorter."""
+        high = ["until"] * bool(self.high)
+        if not self.width:
+            rows = self.source.roots(self.statement(self.entity["page"]), self.values, 0)
+            yield from paged(numbered(rows, self.entity["row"]))
             return
+        low, values = ["after"] * bool(self.low), self.values
+        while True:
+            query = statement(self.entity, self.entity["page"], *low, *high)
+            with contextlib.closing(self.source.roots(query, values, self.width)) as rows:
+                page = next(paged(rows), [])
+            if not page:
+                return
+            yield page
+            low, values = ["after"], self.values | named("after", page[-1][0])
+
+    def pages(self) -> Iterator[Page]:
+        """Makes the documents in the order of the key; long ones make a page shorter."""
+        for rows in self.root_pages():
+            bounds = self.entity["bound"] | named("from", rows[0][0]) | named("until", rows[-1][0])
+            children = [
+                ChildRows(self.source.children(statement(self.entity, parts, "from", "until"), bounds, self.width))
+                for parts in self.children
+            ]
+            page = Page()
+            for _, row in rows:
+                key = row[: self.width or 2]
+                self._add(page, key, row[len(key) :], [child.take(key) for child in children])
+                if page.size >= PAGE_BYTES:
+                    yield page
+                    page = Page()
+            if page.documents:
+                yield page
+            if any(child.head is not None for child in children):
+                raise Failure(
+                    f"entity `{self.name}`: child rows came in another order than their root rows; is its key unique?"
+                )
+
+    def _add(self, page: Page, key: Row, values: Row, children: list[Cells]) -> None:
+        """Makes a document of the key, the fields' values and the metadata's, and of the rows of each children section."""
+        given, rows = iter(values), iter(children)
+        sections = [
+            (label, next(given), []) if is_field else (label, None, next(rows))
+            for label, is_field in zip(self.labels, self.fields, strict=True)
+        ]
+        text, metadata = document_text(sections), list(given)
+        page.documents += 1
+        document = chunk_id(self.name, key, 0)
+        source_key = self.key % tuple(map(json_text, key))
+        problem = ""
+        try:
+            kept = (self.metadata % tuple(map(metadata_value, self.types, metadata))).encode()
+            size = len(text.encode()) + len(source_key.encode())
+            if "\0" in text or "\\u0000" in source_key or b"\\u0000" in kept:  # or a text that looks like that
+                nul = any("\0" in value for value in (text, *key, *metadata) if value)
+                problem = "a value contains the character U+0000, which PostgreSQL cannot store" * nul
+        except UnicodeEncodeError:
+            problem = "a value is not valid UTF-8"
+        if problem:
+            source_key = self.key % tuple([json_text(storable(value)) for value in key])
+            page.refused.append((document, source_key, problem))
+        if problem or not text:
+            page.empty += not problem
+            page.without_chunks.append(document)
+            return
+        page.size += size
+        for number, piece in enumerate(pieces(text, self.limit)):
+            identity = chunk_id(self.name, key, number) if number else document
+            data, digest = piece.encode(), content_hash(piece, metadata)
+            page.chunks.append(Chunk(identity, document, number, piece, data, digest, source_key, kept))
+
+
+    def splits(self, shards: int) -> list[Row]:
+        """Gives the keys that split the root rows into so many parts of about one size."""
+        if not self.width or shards == 1:
+            return [()] * (shards - 1)  # the first shard reads it whole
+        (rows, _), query = self.source.first(self.statement(self.entity["count"]), self.values), self.entity["split"]
+        ends = [self.values | {"skip": int(rows) * number // shards} for number in range(1, shards)]
+        return [tuple(self.source.first(statement(self.entity, query), values)) for values in ends]
+
+
+def numbered(rows: Iterable[tuple[Row, Row]], width: int) -> Iterator[tuple[Row, Row]]:
+    """Gives rows without a key one: their hash, and their number among equal rows, which are neighbours."""
+    last, number = "", 0
+    for _, row in rows:
+        digest = row_hash(row[:width])
+        number = number + 1 if digest == last else 1
+        last = digest
+        yield (), (digest, str(number), *row[width:])
+
+
+def paged(rows: Iterable[tuple[Row, Row]]) -> Iterator[list[tuple[Row, Row]]]:
+    """Groups rows into pages."""
+    page, size = [], 0
+    for row in rows:
+        page.append(row)
+        size += sum(map(len, filter(None, row[1])))
+        if len(page) >= PAGE or size >= PAGE_BYTES:
+            yield page
+            page, size = [], 0
+    if page:
         yield page
-        sql, last = queries.after, [*queries.filter, *page[-1][:width]]
 
 
 class ChildRows:
@@ -37,55 +180,3 @@ class ChildRows:
         taken: Cells = self.head[-1]
         self.head = next(self.rows, None)
         return taken
-
-
-def documents(source: Source, entity: dict[str, Any]) -> Iterator[list[Document]]:
-    """Makes the entity's documents in the order of its key, a page at a time; long ones make a page shorter."""
-    width, queries = len(entity["key"]), queries_of(source, entity)
-    for rows in root_pages(source, queries, width):
-        bounds = [*queries.filter, *rows[0][:width], *rows[-1][:width]]
-        children = [ChildRows(source.children(query, bounds, width)) for query in queries.children]
-        page, size = [], 0
-        for row in rows:
-            document = document_of(entity, row[width:], [child.take(row[width : 2 * width]) for child in children])
-            page.append(document)
-            size += sum(len(chunk.text) for chunk in document.chunks)
-            if size >= PAGE_BYTES:
-                yield page
-                page, size = [], 0
-        if page:
-            yield page
-        if any(child.head is not None for child in children):
-            raise Failure(
-                f"entity `{entity['name']}`: child rows came in another order than their root rows; is its key unique?"
-            )
-
-
-def document_of(entity: dict[str, Any], row: Row, children: list[Cells]) -> Document:
-    """Makes a document of the key, the fields' values and the metadata's, and of the rows of each children section."""
-    name, width = entity["name"], len(entity["key"])
-    values, rows = iter(row[width:]), iter(children)
-    text = document_text([
-        (item["label"], next(values), []) if item["section"] == "field" else (item["label"], None, next(rows))
-        for item in entity["sections"]
-    ])  # fmt: skip
-    key, metadata = row[:width], list(values)
-    document = Document(chunk_id(name, key, 0), json_object(entity["key"], [json_text(value) for value in key]))
-    document.problem = problem_of([*key, text, *[value for value in metadata if value is not None]])
-    if document.problem:
-        document.source_key = json_object(entity["key"], [json_text(storable(value)) for value in key])
-        return document
-    # The JSON is put together here because a number has to keep the digits that the source gave it.
-    types = [item["source"]["data_type"] for item in entity["metadata"]]
-    kept = json_object(entity["metadata"], list(map(metadata_value, types, metadata)))
-    for number, piece in enumerate(pieces(text, PLAN["embedding"]["chunk_tokens"] * ESTIMATE_BYTES_A_TOKEN)):
-        identity = chunk_id(name, key, number) if number else document.id
-        digest = content_hash(piece, metadata)
-        document.chunks.append(Chunk(identity, document.id, number, piece, digest, document.source_key, kept))
-    return document
-
-
-def json_object(named: list[dict[str, Any]], values: list[str]) -> str:
-    """Gives a JSON object of the names and of values that are JSON already."""
-    pairs = [f"{json_text(item['name'])}: {value}" for item, value in zip(named, values, strict=True)]
-    return "{" + ", ".join(pairs) + "}"

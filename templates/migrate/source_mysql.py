@@ -1,7 +1,4 @@
 
-
-# ---- The source is MySQL or MariaDB ---------------------------------------------------------------------------------
-
 SSL_MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 
 
@@ -35,7 +32,7 @@ def mysql_parameters(url: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class MysqlSource:
+class Source:
     """A MySQL or MariaDB database in one read-only transaction with a consistent snapshot."""
 
     SETTINGS = (
@@ -46,8 +43,9 @@ class MysqlSource:
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     )
+    EXPLAIN = "EXPLAIN "
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, _snapshot: str | None = None) -> None:
         try:
             self.connection = pymysql.connect(**mysql_parameters(url))
             with self.connection.cursor() as cursor:
@@ -55,103 +53,42 @@ class MysqlSource:
                     cursor.execute(setting)
         except pymysql.MySQLError as error:
             raise Failure(
-                f"cannot connect to the source: {database_message(error)}; check host, port, user and password in its URL"
+                f"cannot connect to the source: {database_message(error)}; check host, port, user and password in its URL",
+                "source_unreachable",
             ) from None
 
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> Generator[Row, None, None]:
+    def rows(self, sql: str, values: Values) -> Iterator[Row]:
         """Streams the rows of a query; nothing else can be asked before they end."""
         with contextlib.closing(self.connection.cursor(pymysql.cursors.SSCursor)) as cursor:
-            self._execute(cursor, sql, values)
+            cursor.execute(sql, values)
             yield from cursor
 
-    def children(self, sql: str, values: Sequence[Any], width: int) -> Iterator[Row]:
+    def roots(self, sql: str, values: Values, width: int) -> Iterator[tuple[Row, Row]]:
+        """Streams root rows: the key to bind again, as what it is ordered by, and the key's texts with the values."""
+        return ((row[:width], row[width:]) for row in self.rows(sql, values))
+
+    def children(self, sql: str, values: Values, width: int) -> Iterator[Row]:
         """Gives the key of each root row that has children, and these: of a page at once, as a connection has one stream."""
         groups = itertools.groupby(self.rows(sql, values), key=lambda row: row[:width])
         return iter([(*key, [list(row[width:]) for row in rows]) for key, rows in groups])
 
-    def value(self, sql: str, values: Sequence[Any] = ()) -> Any:
-        """Gives the first value of a query."""
+    def first(self, sql: str, values: Values | None = None) -> Row:
+        """Gives the first row of a query."""
         with self.connection.cursor() as cursor:
-            self._execute(cursor, sql, values)
-            row = cursor.fetchone()
-        return row[0] if row else None
-
-    @staticmethod
-    def _execute(cursor: pymysql.cursors.Cursor, sql: str, values: Sequence[Any]) -> None:
-        """Runs a query with values in their places; no identifier of MySQL has the character that marks them."""
-        places = re.sub("\0([0-9]+)\0", r"%(k\1)s", sql.replace("%", "%%"))
-        cursor.execute(places, {f"k{number}": value for number, value in enumerate(values)})
-
-    def is_bytewise(self, _table: dict[str, Any], _column: str) -> bool:
-        """Says that the column's own order will do: a key is unique in the order of its collation."""
-        return True
+            cursor.execute(sql, values)
+            return cursor.fetchone() or ()
 
     def snapshot_at(self) -> str:
         """Gives the server's time, right after the transaction began."""
-        return str(self.value("SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ')"))
+        return str(self.first("SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ')")[0])
+
+    def close(self) -> None:
+        """Ends the transaction."""
+        self.connection.close()
+
+    def export_snapshot(self) -> str | None:
+        """Gives nothing: MySQL cannot share a snapshot, so each shard reads at its own instant."""
+        return None
 
 
-Source = MysqlSource
 DATABASE_ERRORS = (psycopg.Error, pymysql.MySQLError)
-
-
-def as_text(alias: str, column: str, data_type: str) -> str:
-    """Lets the database turn a value into text, so that every reader sees the same text."""
-    value = f"{alias}.{quoted(column)}"
-    if data_type == "bytes":
-        return f"LOWER(HEX({value}))"
-    # A BIT has no text, ZEROFILL adds some, and a FLOAT's own has six digits.
-    number = {"integer": " + 0", "boolean": " + 0", "float": " + 0e0"}.get(data_type, "")
-    return f"CAST({value}{number} AS CHAR)"
-
-
-def field_value(field: dict[str, Any]) -> str:
-    """Gives a value as text."""
-    return as_text(field["alias"], field["column"], field["data_type"])
-
-
-def key_values(key: list[dict[str, Any]]) -> list[str]:
-    """Gives what a key is read as twice: to be bound again, and as texts.
-
-    Numbers, labels and bytes are bound as what they are ordered by: a text would be compared otherwise.
-    """
-    texts = [as_text("r", column["name"], column["data_type"]) for column in key]
-    own = {"integer": " + 0", "boolean": " + 0", "enum": " + 0", "decimal": "", "bytes": ""}
-    return [
-        own_order("r", column) + own[column["data_type"]] if column["data_type"] in own else text
-        for column, text in zip(key, texts, strict=True)
-    ] + texts
-
-
-def by_bytes(alias: str, column: dict[str, Any]) -> str:
-    """Gives the term of a total order: texts by their bytes, everything else by its own order."""
-    is_text = column["data_type"] == "text"
-    name = own_order(alias, column)
-    return f"CAST(CAST({name} AS CHAR) AS BINARY)" if is_text else name
-
-
-def bound(number: int) -> str:
-    """Gives the place of the bound key value with this number, counted from 0."""
-    return f"\0{number}\0"
-
-
-def comparable(data_type: str, text: str) -> Any:
-    """Gives a filter's value as it is bound: a number that came as a text would be compared as a float."""
-    if data_type == "boolean":
-        return int(text == "true")
-    return Decimal(text) if data_type in ("integer", "decimal", "float") else text
-
-
-def compared(terms: list[str], sign: str, bounds: list[str]) -> str:
-    """Gives the condition that rows stand before or behind a key, written out so that an index can be used."""
-    term, value, strict = terms[0], bounds[0], sign[0]
-    if len(terms) == 1:
-        return f"{term} {sign} {value}"
-    rest = compared(terms[1:], sign, bounds[1:])
-    return f"({term} {strict}= {value} AND ({term} {strict} {value} OR ({term} = {value} AND {rest})))"
-
-
-def children_of(key: list[dict[str, Any]], order: list[str], values: list[str], sequence: str, rows: str) -> str:
-    """Gives a row a child: its root row's key, its own values."""
-    keys = [as_text("r", column["name"], column["data_type"]) for column in key]
-    return f"SELECT {', '.join(keys + values)} {rows} ORDER BY {', '.join(order)}, {sequence}"  # nosec B608: quoted

@@ -428,6 +428,7 @@ mod tests {
             name: name.to_owned(),
             data_type: DataType::Text,
             nullable: true,
+            byte_order: false,
             comment: None,
             labels: Vec::new(),
             samples: 100,

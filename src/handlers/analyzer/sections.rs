@@ -71,6 +71,12 @@ pub(super) fn entity(
         root: table.profile.table.clone(),
         key: key.to_vec(),
         row,
+        key_in_byte_order: key.iter().all(|column| {
+            column.data_type != DataType::Text
+                || table
+                    .profile_of(&column.name)
+                    .is_some_and(|profile| profile.byte_order)
+        }),
         row_count: table.profile.row_count,
         filter: Vec::new(),
         parents: draft.parents,

@@ -99,7 +99,7 @@ mod tests {
                 assert!(!template.contains("{%") && !template.contains("{#"));
                 let has = |code: &str| template.contains(code);
                 assert_eq!(has("sqlite3"), dialect == Dialect::Sqlite);
-                assert_eq!(has("class PostgresSource"), dialect == Dialect::Postgres);
+                assert_eq!(has("SET datestyle"), dialect == Dialect::Postgres);
                 assert_eq!(has("pymysql"), dialect == Dialect::Mysql);
                 assert_eq!(
                     has("batchEmbedContents"),
@@ -109,9 +109,9 @@ mod tests {
                     has("sentence_transformers"),
                     provider == EmbeddingProvider::Local
                 );
-                assert_eq!(has("httpx"), provider != EmbeddingProvider::Local);
+                assert_eq!(has("urllib3"), provider != EmbeddingProvider::Local);
                 assert_eq!(template.matches("class Embedder(").count(), 1);
-                assert_eq!(template.matches("\nSource = ").count(), 1);
+                assert_eq!(template.matches("\nclass Source:").count(), 1);
             }
         }
     }

@@ -533,6 +533,7 @@ mod tests {
                     generated: false,
                     identity: None,
                     collation: None,
+                    byte_order: false,
                     comment: None,
                     labels: Vec::new(),
                 })

@@ -68,6 +68,7 @@ fn column(meta: &ColumnMetadata, values: &[&Value]) -> ColumnProfile {
         name: meta.name.clone(),
         data_type: meta.data_type,
         nullable: meta.nullable,
+        byte_order: meta.byte_order,
         comment: meta.comment.clone(),
         labels: meta.labels.clone(),
         samples: values.len() as u64,
@@ -240,6 +241,7 @@ mod tests {
             generated: false,
             identity: None,
             collation: None,
+            byte_order: false,
             comment: None,
             labels: Vec::new(),
         };

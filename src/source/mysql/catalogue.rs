@@ -177,6 +177,7 @@ impl Draft {
                 collation: collation
                     .filter(|_| relation.collation.is_some())
                     .filter(|collation| Some(collation) != relation.collation.as_ref()),
+                byte_order: false,
                 comment: text(row, 10)?.filter(|comment| !comment.is_empty()),
             };
             let place = number(row, 1)?.unwrap_or(u32::MAX);

@@ -206,6 +206,7 @@ impl Catalogue {
                 _ => None,
             },
             collation: row.get(12)?,
+            byte_order: row.get(15)?,
             comment: row.get(13)?,
             labels: row.get::<Option<Vec<String>>>(14)?.unwrap_or_default(),
         });

@@ -27,8 +27,19 @@ SELECT a.attrelid AS table_oid,
        a.attidentity::text AS identity,
        CASE WHEN a.attcollation <> t.typcollation THEN c.collname::text END AS collation,
        left(d.description, 2000) AS comment,
-       l.names AS labels
+       l.names AS labels,
+       -- Servers before 15 have no provider of their own but libc.
+       coalesce(
+         a.atttypid IN ('text'::regtype, 'varchar'::regtype)
+         AND CASE
+               WHEN c.collprovider = 'd' THEN coalesce(database.settings ->> 'datlocprovider', 'c') = 'b'
+                 OR coalesce(database.settings ->> 'datlocprovider', 'c') = 'c' AND database.settings ->> 'datcollate' IN ('C', 'POSIX')
+               ELSE c.collprovider = 'b' OR c.collprovider = 'c' AND c.collcollate IN ('C', 'POSIX')
+             END,
+         false
+       ) AS byte_order
 FROM unnest($1::oid[]) AS chosen(oid)
+CROSS JOIN (SELECT to_jsonb(d) AS settings FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()) AS database
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = chosen.oid
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 LEFT JOIN bases AS b ON b.domain = t.oid

@@ -268,6 +268,10 @@ fn relation(table: TableRef, rows: Rows, lists: &Lists, clauses: &ddl::TableClau
         }
         columns.push(ColumnMetadata {
             collation: clauses.collations.get(&name.to_lowercase()).cloned(),
+            byte_order: clauses
+                .collations
+                .get(&name.to_lowercase())
+                .is_none_or(|collation| collation.eq_ignore_ascii_case("BINARY")),
             data_type: types::data_type(&declared_type),
             declared_type,
             domain_base: None,

@@ -395,8 +395,8 @@ async fn a_source_that_moved_is_named_in_the_reason() {
     .await
     .expect("both sides can be read");
     let entity: Value = json!({"entity": "notes", "source_rows": ROWS, "documents": 10, "chunks": 11, "embedded": 11,
-        "unchanged": 0, "empty": 1, "quarantined": 1, "removed": 0, "lost": 0});
-    let migration = json!({"snapshot_at": "2026-01-01T00:00:00Z", "dimensions": DIMENSIONS, "entities": [entity],
+        "unchanged": 0, "empty": 1, "quarantined": 1, "removed": 0, "kept": 0, "lost": 0});
+    let migration = json!({"snapshot_at": "2026-01-01T00:00:00Z", "dimensions": DIMENSIONS, "entities": [entity], "shard": "1/1", "open_shards": [], "passes": 1,
         "tokens": 1, "requests": 1, "retries": 0, "seconds": 1.0});
     let execution = ExecutionReport {
         mode: ExecutionMode::Process,
