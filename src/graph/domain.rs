@@ -10,7 +10,7 @@ use cel::common::ast::{Expr, LiteralValue};
 use serde_json::Value;
 
 use super::condition::{Condition, Found};
-use super::syntax::{is_test, segments};
+use super::syntax::{is_test, is_type_name, segments};
 
 /// Combinations that are tried.
 const MOST: usize = 1_024;
@@ -131,9 +131,25 @@ pub(super) fn constant(
     condition: &Condition,
     values: &dyn Fn(&[String]) -> Option<Values>,
 ) -> Option<Given> {
-    if varies(condition.root(), &mut BTreeSet::new(), values) {
+    if plainly_varies(condition, values) {
         return None;
     }
+    tried(condition, values)
+}
+
+/// Says whether a condition is not constant, where that can be seen without trying.
+pub(super) fn plainly_varies(
+    condition: &Condition,
+    values: &dyn Fn(&[String]) -> Option<Values>,
+) -> bool {
+    varies(condition.root(), &mut BTreeSet::new(), values)
+}
+
+/// Finds by trying what a condition gives whatever it reads.
+pub(super) fn tried(
+    condition: &Condition,
+    values: &dyn Fn(&[String]) -> Option<Values>,
+) -> Option<Given> {
     let mut constant = Given::Error;
     let tried = each_combination(&[condition], &|_, path| values(path), &mut |given| match (
         given[0], constant,
@@ -149,8 +165,8 @@ pub(super) fn constant(
     tried.then_some(constant)
 }
 
-/// Says whether a condition is plainly not constant, without trying: each path is read once, each comparison can go either way, and
-/// `&&`, `||` and `!` join them. Nearly all conditions are like that.
+/// Says whether a condition is plainly not constant, without trying: `&&`, `||` and `!` join what can go either way, with each path
+/// read once, or what depends on a value of which nothing is known. Nearly all conditions are like that.
 fn varies<'e>(
     expression: &'e IdedExpr,
     read: &mut BTreeSet<Vec<&'e str>>,
@@ -165,19 +181,21 @@ fn varies<'e>(
     };
     let call = match (&expression.expr, segments(expression)) {
         (Expr::Select(select), _) if select.test => return false,
+        (_, Some(path)) if !is_type_name(&path) && is_open(&path, values) => return true,
         (_, Some(path)) => {
             return can_be(path, &Value::Bool(true), &|other| {
                 *other == Value::Bool(false)
             });
         }
         (Expr::Call(call), None) => call,
-        _ => return false,
+        _ => return needs_open(expression, values),
     };
     match (call.func_name.as_str(), call.args.as_slice()) {
         (op::LOGICAL_AND | op::LOGICAL_OR, [a, b]) => {
             varies(a, read, values) && varies(b, read, values)
         }
         (op::LOGICAL_NOT, [a]) => varies(a, read, values),
+        _ if needs_open(expression, values) => true,
         (op::EQUALS | op::NOT_EQUALS, [a, b]) => match (segments(a), &b.expr) {
             (Some(path), Expr::Literal(literal)) if !is_test(a) => {
                 let wanted = match literal {
@@ -194,6 +212,40 @@ fn varies<'e>(
             _ => false,
         },
         _ => false,
+    }
+}
+
+/// Says whether nothing is known of the values at a path.
+fn is_open(path: &[&str], values: &dyn Fn(&[String]) -> Option<Values>) -> bool {
+    let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+    values(&path).is_none()
+}
+
+/// Says whether an expression cannot be evaluated without a value of which nothing is known. What is bound inside of it is not
+/// looked at: only what is always evaluated counts.
+fn needs_open(expression: &IdedExpr, values: &dyn Fn(&[String]) -> Option<Values>) -> bool {
+    if is_test(expression) {
+        return false;
+    }
+    if let Some(path) = segments(expression) {
+        return !is_type_name(&path) && is_open(&path, values);
+    }
+    match &expression.expr {
+        Expr::Call(call) => {
+            let lazy = [op::LOGICAL_AND, op::LOGICAL_OR, op::CONDITIONAL];
+            let mut parts = call.target.iter().map(AsRef::as_ref).chain(&call.args);
+            !lazy.contains(&call.func_name.as_str())
+                && !call.func_name.starts_with('@')
+                && parts.any(|part| needs_open(part, values))
+        }
+        Expr::Comprehension(over) => needs_open(&over.iter_range, values),
+        Expr::Select(select) => needs_open(&select.operand, values),
+        Expr::Unspecified
+        | Expr::Ident(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Struct(_) => false,
     }
 }
 

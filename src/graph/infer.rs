@@ -2,6 +2,7 @@
 //!
 //! Silent where it is not sure: an operand that can be anything fits everywhere.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use cel::IdedExpr;
@@ -33,10 +34,11 @@ pub(super) type Variables<'f, 's> = &'f dyn Fn(&[&str]) -> Option<(Type<'s>, usi
 
 /// Finds what is certain to be wrong with the types of a condition.
 pub(super) fn problems(root: &IdedExpr, text: &str, variables: Variables<'_, '_>) -> Vec<Problem> {
-    let places = Places::of(text);
+    let places = OnceCell::new();
     let mut inference = Inference {
         root,
-        places: &places,
+        text,
+        found_places: &places,
         variables,
         bound: Vec::new(),
         problems: Vec::new(),
@@ -44,7 +46,10 @@ pub(super) fn problems(root: &IdedExpr, text: &str, variables: Variables<'_, '_>
     let found = inference.of(root);
     if inference.problems.is_empty() && !found.sorts.meets(Sorts::BOOL) {
         let (span, what) = match segments(root) {
-            Some(path) => (places.path(&path), format!("`{}`", shown(&path.join(".")))),
+            Some(path) => (
+                inference.places().path(&path),
+                format!("`{}`", shown(&path.join("."))),
+            ),
             None => (0..text.len(), "this condition".to_owned()),
         };
         inference.problems.push(Problem {
@@ -80,13 +85,19 @@ pub(super) fn follow<'s>(mut found: Type<'s>, names: &[&str]) -> Option<Type<'s>
 
 struct Inference<'f, 's> {
     root: &'f IdedExpr,
-    places: &'f Places<'f>,
+    text: &'f str,
+    /// Nearly all conditions have no problem, and nobody asks for a place.
+    found_places: &'f OnceCell<Places<'f>>,
     variables: Variables<'f, 's>,
     bound: Vec<(&'f str, Type<'s>)>,
     problems: Vec<Problem>,
 }
 
 impl<'f, 's> Inference<'f, 's> {
+    fn places(&self) -> &'f Places<'f> {
+        self.found_places.get_or_init(|| Places::of(self.text))
+    }
+
     fn of(&mut self, expression: &'f IdedExpr) -> Type<'s> {
         if let Some(path) = segments(expression) {
             let found = self.path(&path);
@@ -139,7 +150,7 @@ impl<'f, 's> Inference<'f, 's> {
         };
         for end in depth..path.len() {
             let owner = format!("`{}`", shown(&path[..end].join(".")));
-            let span = || self.places.end_of(&path[..=end]);
+            let span = || self.places().end_of(&path[..=end]);
             match step(&found, path[end], &owner, &span) {
                 Ok(field) => found = field,
                 Err(problem) => {
@@ -154,8 +165,8 @@ impl<'f, 's> Inference<'f, 's> {
     fn select(&mut self, select: &'f SelectExpr) -> Type<'s> {
         let operand = self.of(&select.operand);
         let name = select.field.as_str();
-        let places = self.places;
-        let found = match step(&operand, name, "this", &|| places.field(name)) {
+        let places = || self.places();
+        let found = match step(&operand, name, "this", &|| places().field(name)) {
             Ok(field) => field,
             Err(problem) => {
                 self.problems.push(problem);
@@ -443,13 +454,13 @@ impl<'f, 's> Inference<'f, 's> {
 
     fn place(&self, operand: &IdedExpr) -> Range<usize> {
         match (&operand.expr, segments(operand)) {
-            (_, Some(path)) => self.places.path(&path),
+            (_, Some(path)) => self.places().path(&path),
             (Expr::Literal(LiteralValue::String(text)), None) => {
                 let text = text.inner();
-                self.places
+                self.places()
                     .text(text, syntax::times_before(self.root, operand, text))
             }
-            _ => self.places.whole(),
+            _ => self.places().whole(),
         }
     }
 

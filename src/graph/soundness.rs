@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::condition::{Condition, follow};
-use super::domain::{Given, Values, constant};
+use super::domain::{Given, Values, constant, plainly_varies, tried};
 use super::infer::{path_type, problems};
 use super::types::Type;
 
@@ -157,6 +157,9 @@ proptest! {
             Some(values)
         };
         let given = gives(&condition, &job);
+        if plainly_varies(&condition, &values) {
+            prop_assert_eq!(tried(&condition, &values), None, "{}", expression);
+        }
         match constant(&condition, &values) {
             Some(Given::Bool(constant)) => prop_assert!(given.is_none_or(|given| given == constant), "{}", expression),
             Some(Given::Error) => prop_assert_eq!(given, None, "{}", expression),
