@@ -30,7 +30,10 @@ def keep(url: str, table: str, file: Path) -> Table:
             " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
             [table],
         ).fetchone()
-        with file.open("wb") as kept, connection.cursor().copy(f"COPY {table} TO STDOUT (FORMAT binary)".encode()) as copy:
+        with (
+            file.open("wb") as kept,
+            connection.cursor().copy(f"COPY {table} TO STDOUT (FORMAT binary)".encode()) as copy,
+        ):
             for block in copy:
                 kept.write(block)
         count = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
@@ -39,7 +42,7 @@ def keep(url: str, table: str, file: Path) -> Table:
 
 
 def copied(server: str, table: Table, workers: tuple[int, ...] = ()) -> tuple[float, dict[int, float]]:
-    """Gives the rows a second of a COPY into the same table, and the seconds of an index build with so many workers each."""
+    """Gives the rows a second of a COPY, and the seconds of an index build with each of these numbers of workers."""
     with new_database(server, "bench_copy") as url, connect(url) as connection:
         connection.execute("CREATE EXTENSION vector")
         connection.execute(f"CREATE TABLE copied ({table.columns})".encode())

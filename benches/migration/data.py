@@ -1,7 +1,7 @@
 """The source: orders with their customers and products, the same ones each time, in PostgreSQL and two others.
 
-An order with its customer and its product is a document of about 400 characters. PostgreSQL always has them, with a view
-`documents` that gives each order's text as the generated script makes it: that is what the others read.
+An order with its customer and its product is a document of about 400 characters. PostgreSQL always has them, with a
+view `documents` that gives each order's text as the generated script makes it: that is what the others read.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import pymysql
 
 from databases import connect
 
-WORDS = """kettle lamp oak table parcel courier refund broken late gift wrap garden invoice missing colour size blue quiet small
-large wrong please handle fast lost answer warranty repair spare part delivery return order price label box""".split()
+WORDS = """kettle lamp oak table parcel courier refund broken late gift wrap garden invoice missing colour size blue
+quiet small large wrong please handle fast lost answer warranty repair spare part delivery return order price label
+box""".split()
 PRODUCTS = 5_000
 CUSTOMERS_PER_ORDER = 0.1
 TABLES = {
@@ -116,10 +117,13 @@ def make_mysql(url: str, orders: int) -> None:
 def write_texts(url: str, path: Path, limit: int) -> None:
     """Writes the documents' texts, one a line, for the client that measures the API's ceiling."""
     query = "COPY (SELECT replace(content, E'\\n', ' ') FROM documents ORDER BY id LIMIT %d) TO STDOUT"
-    with connect(url) as connection, path.open("wb") as file:
-        with connection.cursor().copy((query % limit).encode()) as copy:
-            for block in copy:
-                file.write(block)
+    with (
+        connect(url) as connection,
+        path.open("wb") as file,
+        connection.cursor().copy((query % limit).encode()) as copy,
+    ):
+        for block in copy:
+            file.write(block)
 
 
 def average_length(url: str) -> float:

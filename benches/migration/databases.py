@@ -58,3 +58,27 @@ def settings(server: str) -> dict[str, str]:
         pgvector = "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"
         found["pgvector"] = connection.execute(pgvector).fetchone()
     return {name: str(row[0]) for name, row in found.items() if row}
+
+
+def disconnect_all(url: str) -> None:
+    """Ends every other session of a database, and what it was doing."""
+    others = "pid <> pg_backend_pid() AND datname = current_database()"
+    with connect(url) as connection:
+        connection.execute(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {others}".encode())
+
+
+def fingerprint(url: str, table: str) -> str:
+    """Gives one text that stands for all texts of a table or a view, in any order."""
+    with connect(url) as connection:
+        hashes = (
+            f"SELECT md5(string_agg(hash, '' ORDER BY hash)) FROM (SELECT md5(content) AS hash FROM {table}) hashes"
+        )
+        row = connection.execute(hashes.encode()).fetchone()
+    return str(row[0]) if row else ""
+
+
+def count(url: str, table: str) -> int:
+    """Counts the rows of a table."""
+    with connect(url) as connection:
+        row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+    return int(row[0]) if row else 0

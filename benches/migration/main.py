@@ -1,7 +1,7 @@
-"""Measures the generated migration beside its ceilings and beside others, in one run, and holds the ratios against their bars.
+"""Measures the generated migration beside its ceilings and beside others, in one run, and holds ratios against bars.
 
-Started by benches/migration/run, which starts the database server and builds the programs. Rounds alternate between what is
-compared, and medians are compared, so that a machine that is busy for a while slows both.
+Started by benches/migration/run, which starts the database server and builds the programs. Rounds alternate between
+what is compared, and medians are compared, so that a machine that is busy for a while slows both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import data
 import ours
 import others
 import report
-from databases import new_database, settings, settle
+from databases import count, fingerprint, new_database, settings, settle
 from server import FREE, SLOW, Server, serving
 
 MILLION = 1_000_000
@@ -54,47 +54,46 @@ class Bench:
         print(f"bench: {message}", file=sys.stderr, flush=True)
 
 
-def first_rounds(bench: Bench, server: Server, figures: Figures, rounds: int, index: bool, again: bool) -> None:
-    """Measures the ceilings and the script, one after the other, so many times."""
-    rows, texts = bench.options.rows, bench.folder / "texts"
+def rounds(bench: Bench, server: Server, figures: Figures, times: int, with_index: int, against_copy: bool) -> None:
+    """Measures the ceilings and the script in turn, so many times; the first times with indexes."""
+    rows, texts, name = bench.options.rows, bench.folder / "texts", server.api.name
     script = ours.generate(bench.options.relvec, bench.folder, bench.source, server)
-    for number in range(rounds):
+    for number in range(times):
+        index = number < with_index
         figures.ceiling.append(server.ceiling(texts))
         figures.parsed.append(server.ceiling(texts, parse=True))
         with new_database(bench.postgres, "bench_ours") as target:
             settle(bench.postgres)
-            load = ours.run(script, bench.source, target, server, rows, index=index)
+            load = ours.run(script, bench.source, target, server, rows, index)
+            whole(target, rows)
+            if number == 0 and fingerprint(target, ours.TABLE) != fingerprint(bench.documents, "documents"):
+                sys.exit("the script's texts are not those of the view `documents`, which the others are given")
             figures.loads.append(load)
-            bench.log(
-                f"{server.api.name} API, round {number + 1}: ceiling {figures.ceiling[-1]:,.0f} rows/s, ours {load.rate:,.0f},"
-                f" {load.load_seconds:.1f} s loaded, {load.total_seconds:.1f} s searchable, {load.peak_mb:.0f} MB,"
-                f" {load.processor_seconds:.1f} s of processor"
-            )
-            if not again:
+            bench.log(f"{name} API, round {number + 1}: ceiling {figures.ceiling[-1]:,.0f} rows/s; ours {load}")
+            if not against_copy:
                 continue
             settle(bench.postgres)
-            second = ours.run(script, bench.source, target, server, rows)
-            figures.agains.append(second)
-            bench.log(f"again: {second.rate:,.0f} rows/s, {second.asked.requests} requests")
+            again = ours.run(script, bench.source, target, server, rows, index)
+            figures.agains.append(again)
+            bench.log(f"again: {again}")
             table = copying.keep(target, ours.TABLE, bench.folder / "copy")
         # After the first round only the best number of workers is worth its time.
-        best = min(figures.builds, key=lambda count: min(figures.builds[count]), default=None)
+        best = min(figures.builds, key=lambda workers: min(figures.builds[workers]), default=None)
         workers = () if not index else copying.WORKERS if best is None else (best,)
         rate, builds = copying.copied(bench.postgres, table, workers)
         figures.copy.append(rate)
-        for count, seconds in builds.items():
-            figures.builds.setdefault(count, []).append(seconds)
-        bench.log(f"COPY {rate:,.0f} rows/s, index builds by workers {({n: round(s, 1) for n, s in builds.items()})}")
+        for used, seconds in builds.items():
+            figures.builds.setdefault(used, []).append(seconds)
+        bench.log(
+            f"COPY {rate:,.0f} rows/s; index built in { ({n: round(s, 1) for n, s in builds.items()}) } s by workers"
+        )
 
 
-def checked(bench: Bench, figures: Figures) -> None:
+def whole(target: str, rows: int) -> None:
     """Ends the measurement where the script did not do what it is measured for."""
-    rows = bench.options.rows
-    for load in figures.loads:
-        if load.report:
-            entity = load.report["entities"][0]
-            if len(load.report["entities"]) != 1 or entity["documents"] != rows or load.asked.texts < rows:
-                sys.exit(f"the script did not migrate {rows} documents: {load.report}")
+    arrived = count(target, ours.TABLE)
+    if arrived != rows:
+        sys.exit(f"the script migrated {arrived} documents of {rows}")
 
 
 def million(bench: Bench) -> ours.Ran:
@@ -108,11 +107,8 @@ def million(bench: Bench) -> ours.Ran:
         with new_database(bench.postgres, "bench_million_target") as target:
             settle(bench.postgres)
             load = ours.run(script, source, target, server, MILLION, index=False)
-            bench.log(f"1,000,000 rows: {load.rate:,.0f} rows/s in {load.peak_mb:.0f} MB")
-            with others.connect(target) as connection:
-                row = connection.execute(f"SELECT count(*) FROM {ours.TABLE}".encode()).fetchone()
-            if not row or row[0] != MILLION:
-                sys.exit(f"{row} documents of {MILLION} are there")
+            bench.log(f"1,000,000 rows: {load}")
+            whole(target, MILLION)
     return load
 
 
@@ -136,16 +132,17 @@ def measure(bench: Bench) -> report.Found:
     for peer in chosen:
         others.python_of(peer)
     with serving(options.server, FREE) as server:
-        first_rounds(bench, server, free, options.rounds, index=not options.no_index, again=True)
+        rounds(bench, server, free, options.rounds, options.index_rounds, against_copy=True)
         for peer in chosen:
-            free.others.append(others.measured(peer, bench.postgres, bench.documents, server, options.peer_rows, bench.log))
+            free.others.append(
+                others.measured(peer, bench.postgres, bench.documents, server, options.peer_rows, bench.log)
+            )
     if not options.no_slow:
         with serving(options.server, SLOW) as server:
-            first_rounds(bench, server, slow, 1 if options.quick else options.rounds, index=False, again=False)
+            rounds(bench, server, slow, options.rounds, 0, against_copy=False)
             for peer in chosen:
                 rows = min(options.peer_rows, options.slow_peer_rows)
                 slow.others.append(others.measured(peer, bench.postgres, bench.documents, server, rows, bench.log))
-    checked(bench, free)
     if options.million:
         large = million(bench)
     return report.Found(
@@ -171,6 +168,7 @@ def summary(figures: Figures) -> dict[str, object]:
         "peak_mb": max(load.peak_mb for load in loads),
         "processor_seconds": median(load.processor_seconds for load in loads),
         "requests": max(load.asked.requests for load in loads),
+        "rounds": {"ceiling": figures.ceiling, "load": [load.rate for load in loads], "copy": figures.copy},
         "others": {peer.name: vars(peer) for peer in figures.others},
     }
     if agains:
@@ -181,11 +179,12 @@ def summary(figures: Figures) -> dict[str, object]:
             "again_requests": max(again.asked.requests for again in agains),
         }
     if best_build is not None:
+        indexed = [load for load in loads if load.report]
         found |= {
-            "searchable_seconds": median(load.total_seconds for load in loads),
+            "searchable_seconds": median(load.total_seconds for load in indexed),
             "best_build_seconds": best_build,
             "best_build_workers": best,
-            "searchable_by_best": median(load.total_seconds / (load.load_seconds + best_build) for load in loads),
+            "searchable_by_best": median(load.total_seconds / (load.load_seconds + best_build) for load in indexed),
         }
     return found
 
@@ -195,15 +194,21 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benches/migration/run", description="Measures the generated migration.")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--source", choices=("postgres", "sqlite", "mysql"), default="postgres", help="what the script reads")
+    parser.add_argument(
+        "--source", choices=("postgres", "sqlite", "mysql"), default="postgres", help="what the script reads"
+    )
     parser.add_argument("--million", action="store_true", help="1,000,000 rows too, for the peak of memory")
-    parser.add_argument("--peers", nargs="*", metavar="NAME", help=f"others too: {', '.join(others.NAMES)}; all without a name")
+    parser.add_argument(
+        "--peers", nargs="*", metavar="NAME", help=f"others too: {', '.join(others.NAMES)}; all without a name"
+    )
     parser.add_argument("--peer-rows", type=int, help="rows for the others, --rows if absent")
     parser.add_argument("--slow-peer-rows", type=int, default=20_000, help="most rows for the others with the slow API")
     parser.add_argument("--no-slow", action="store_true", help="leave the slow API out")
-    parser.add_argument("--no-index", action="store_true", help="leave the best index builds out, and the script's")
+    parser.add_argument("--index-rounds", type=int, default=1, help="rounds in which indexes are built too")
     parser.add_argument("--quick", action="store_true", help="20,000 rows, one round")
-    parser.add_argument("--json", type=Path, help="a file for the JSON document, which otherwise goes to standard output")
+    parser.add_argument(
+        "--json", type=Path, help="a file for the JSON document, which otherwise goes to standard output"
+    )
     parser.add_argument("--relvec", type=Path, required=True, help="the program that generates the script")
     parser.add_argument("--server", type=Path, required=True, help="the program of this bench")
     options = parser.parse_args()

@@ -4,6 +4,7 @@
 //! beforehand: together they give the ceiling of everything that asks that API.
 
 mod ask;
+mod request;
 mod server;
 mod vectors;
 

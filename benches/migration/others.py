@@ -1,4 +1,4 @@
-"""The other systems: each in a virtual environment of its own, run by its file in `peers/` as its documentation says."""
+"""The other systems: each in a virtual environment of its own, run by its file in `peers/`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from databases import connect, new_database, settle
+from databases import connect, count, new_database, settle
 from server import Server
 
 FOLDER = Path(__file__).resolve().parent / "peers"
@@ -48,7 +48,16 @@ def python_of(name: str) -> Path:
     installed = folder / "installed.txt"
     if not installed.exists() or installed.read_bytes() != wanted:
         venv.create(folder, with_pip=True, clear=True)
-        words = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(FOLDER / f"{name}.txt")]
+        words = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "-r",
+            str(FOLDER / f"{name}.txt"),
+        ]
         subprocess.run(words, check=True)
         installed.write_bytes(wanted)
     return python
@@ -80,10 +89,9 @@ def measured(
         if ran.returncode:
             sys.exit(f"peers/with_{name}.py fails with {ran.returncode}")
         found = json.loads(ran.stdout.splitlines()[-1])
-        with connect(target) as connection:
-            row = connection.execute(f"SELECT count(*) FROM {found['table']}".encode()).fetchone()
-        if not row or row[0] != rows:
-            sys.exit(f"{name} was given {rows} rows and its table has {row}")
+        arrived = count(target, found["table"])
+        if arrived != rows:
+            sys.exit(f"{name} was given {rows} rows and its table has {arrived}")
     asked = server.asked().since(before)
     log(f"{api.name} API, {name}: {rows / found['seconds']:,.0f} rows/s, {asked.requests} requests")
     return Measured(name, rows, rows / found["seconds"], asked.requests, found["settings"])

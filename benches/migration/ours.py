@@ -1,7 +1,7 @@
 """The generated script: made by the program, run in an environment of its own requirements, watched from outside.
 
-Nothing of its inside is known here but the report on its standard output and the line by which it says that it begins to
-build the index, which is when the load is written and reconciled.
+Nothing of its inside is known here but the report on its standard output, the line by which it says that it begins to
+build the index, which is when the load is written and reconciled, and two settings of its plan.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from data import SECTIONS
+from databases import disconnect_all
 from server import Asked, Server
 from watch import Peak
 
@@ -53,11 +54,19 @@ class Ran:
         """Gives the rows a second until the load is reconciled."""
         return self.rows / self.load_seconds
 
+    def __str__(self) -> str:
+        searchable = f", {self.total_seconds:.1f} s searchable" if self.report else ""
+        return (
+            f"{self.rate:,.0f} rows/s, {self.load_seconds:.1f} s loaded{searchable}, {self.processor_seconds:.1f} s of"
+            f" processor, {self.peak_mb:.0f} MB, {self.asked.requests} requests"
+        )
+
 
 def generate(relvec: Path, folder: Path, source: str, server: Server) -> Script:
     """Has the program write the script for a source and an API."""
     template = [
-        {"label": label, "column": column if table == "orders" else f"{table}.{column}"} for label, table, column in SECTIONS
+        {"label": label, "column": column if table == "orders" else f"{table}.{column}"}
+        for label, table, column in SECTIONS
     ]
     job = {
         "source": {"url": source},
@@ -136,6 +145,7 @@ def run(script: Script, source: str, target: str, server: Server, rows: int, ind
             loaded = time.monotonic() - begun
             if not index:
                 process.kill()
+                disconnect_all(target)
     reading.join()
     _, status, used = os.wait4(process.pid, 0)
     total = time.monotonic() - begun

@@ -50,7 +50,12 @@ def bars(found: Found) -> list[Bar]:
         Bar("slow API: load by ceiling", slow["load_by_ceiling"] if slow else None, ">=", 0.95),
         Bar("free API: load by the fastest peer", free["load"] / peer[1] if peer else None, ">=", 8.0),
         Bar("free API: load by raw COPY", free["load_by_copy"], ">=", 0.15),
-        Bar("memory at 1,000,000 rows by that at fewer", million["peak_mb"] / free["peak_mb"] if million else None, "<=", 1.2),
+        Bar(
+            "memory at 1,000,000 rows by that at fewer",
+            million["peak_mb"] / free["peak_mb"] if million else None,
+            "<=",
+            1.2,
+        ),
         Bar("peak memory, MB", peak, "<=", 200.0),
         Bar("a run that changes nothing, rows/s", free["again"], ">=", 40_000.0),
         Bar("a run that changes nothing, requests", float(free["again_requests"]), "<=", 0.0),
@@ -58,20 +63,31 @@ def bars(found: Found) -> list[Bar]:
     ]
 
 
-def rounded(value: Any) -> Any:
+def rounded(value: object) -> object:
     """Gives figures with as many digits as mean something."""
     if isinstance(value, dict):
         return {name: rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
     if isinstance(value, float):
         return round(value) if value >= 1000 else round(value, 3)
     return value
 
 
-def document(found: Found, held: list[Bar], settings: dict[str, str], length: float, words: list[str]) -> dict[str, Any]:
+def document(
+    found: Found, held: list[Bar], settings: dict[str, str], length: float, words: list[str]
+) -> dict[str, Any]:
     """Gives everything as one JSON document."""
-    skip = {index + offset for index, word in enumerate(words) if word in ("--relvec", "--server", "--json") for offset in (0, 1)}
+    skip = {
+        index + offset
+        for index, word in enumerate(words)
+        if word in ("--relvec", "--server", "--json")
+        for offset in (0, 1)
+    }
     return {
-        "command": " ".join(["benches/migration/run", *(word for index, word in enumerate(words) if index not in skip)]),
+        "command": " ".join(
+            ["benches/migration/run", *(word for index, word in enumerate(words) if index not in skip)]
+        ),
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "load_average": os.getloadavg()[0]},
         "postgres": settings,
         "rows": found.rows,
@@ -79,7 +95,7 @@ def document(found: Found, held: list[Bar], settings: dict[str, str], length: fl
         "free": rounded(found.free),
         "slow": rounded(found.slow),
         "million": rounded(found.million),
-        "bars": [rounded(vars(bar)) | {"met": bar.met} for bar in held],
+        "bars": [rounded(vars(bar) | {"met": bar.met}) for bar in held],
     }
 
 
@@ -96,7 +112,9 @@ def table(found: Found, held: list[Bar]) -> str:
     for key, name in names.items():
         lines.append(name.ljust(44) + cell(found.free.get(key)) + cell((found.slow or {}).get(key)))
     for name in found.free["others"]:
-        both = [(side or {}).get("others", {}).get(name, {}).get("rows_per_second") for side in (found.free, found.slow)]
+        both = [
+            (side or {}).get("others", {}).get(name, {}).get("rows_per_second") for side in (found.free, found.slow)
+        ]
         lines.append(name.ljust(44) + cell(both[0]) + cell(both[1]))
     lines += ["", "bar".ljust(44) + "figure".rjust(12) + "wanted".rjust(12)]
     for bar in held:

@@ -65,7 +65,7 @@ class Server:
         words += ["--concurrency", self.api.concurrency, "--dimensions", self.api.dimensions]
         words += ["--parse"] if parse else []
         found = json.loads(subprocess.run(list(map(str, words)), check=True, stdout=subprocess.PIPE).stdout)
-        return found["rows"] / found["seconds"]
+        return float(found["rows"]) / float(found["seconds"])
 
 
 @contextlib.contextmanager

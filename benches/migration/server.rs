@@ -13,13 +13,10 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
 use clap::{Args, ValueEnum};
-use foldhash::fast::FixedState;
-use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::json;
-use std::hash::{BuildHasher as _, Hasher as _};
 use tokio::sync::Semaphore;
 
+use crate::request::Request;
 use crate::vectors::Vectors;
 
 /// `migration serve`
@@ -185,113 +182,4 @@ fn refusal(status: StatusCode, message: &str) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, soon);
     }
     response
-}
-
-#[derive(Debug, Deserialize)]
-struct Request {
-    model: String,
-    input: Input,
-    #[serde(default)]
-    encoding_format: Option<String>,
-    #[serde(default)]
-    dimensions: Option<usize>,
-}
-
-/// All that a reply needs to know of a text.
-#[derive(Debug)]
-struct Text {
-    hash: u64,
-    tokens: usize,
-}
-
-/// A text, a list of texts, a list of tokens or a list of these, of which nothing is kept but hashes.
-#[derive(Debug)]
-struct Input(Vec<Text>);
-
-impl<'de> Deserialize<'de> for Input {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(InputVisitor)
-    }
-}
-
-struct InputVisitor;
-
-impl<'de> Visitor<'de> for InputVisitor {
-    type Value = Input;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a text or a list of texts")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Input, E> {
-        Ok(Input(vec![hashed(text)]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Input, A::Error> {
-        let mut texts = Vec::with_capacity(256);
-        let mut tokens = Vec::new();
-        while let Some(item) = items.next_element()? {
-            match item {
-                Item::Text(text) => texts.push(text),
-                Item::Token(token) => tokens.push(token),
-            }
-        }
-        if !tokens.is_empty() {
-            texts.push(hashed_tokens(&tokens));
-        }
-        Ok(Input(texts))
-    }
-}
-
-enum Item {
-    Text(Text),
-    Token(u64),
-}
-
-impl<'de> Deserialize<'de> for Item {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ItemVisitor)
-    }
-}
-
-struct ItemVisitor;
-
-impl<'de> Visitor<'de> for ItemVisitor {
-    type Value = Item;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a text, a token or a list of tokens")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Item, E> {
-        Ok(Item::Text(hashed(text)))
-    }
-
-    fn visit_u64<E>(self, token: u64) -> Result<Item, E> {
-        Ok(Item::Token(token))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {
-        let mut tokens = Vec::new();
-        while let Some(token) = items.next_element::<u64>()? {
-            tokens.push(token);
-        }
-        Ok(Item::Text(hashed_tokens(&tokens)))
-    }
-}
-
-fn hashed(text: &str) -> Text {
-    let mut hasher = FixedState::with_seed(20).build_hasher();
-    hasher.write(text.as_bytes());
-    let (hash, tokens) = (hasher.finish(), text.len().div_ceil(4));
-    Text { hash, tokens }
-}
-
-fn hashed_tokens(tokens: &[u64]) -> Text {
-    let mut hasher = FixedState::with_seed(20).build_hasher();
-    for token in tokens {
-        hasher.write_u64(*token);
-    }
-    let (hash, tokens) = (hasher.finish(), tokens.len());
-    Text { hash, tokens }
 }

@@ -1,7 +1,7 @@
 //! Unit vectors that depend on the text and are there before it comes, in both encodings of the API.
 //!
-//! A vector is four quarters, each one of 4,096 that were made beforehand: no two texts get the same vector, and a reply
-//! is made by copying bytes.
+//! A vector is four quarters, each one of 256 that were made beforehand: hardly two texts get the same vector, some are
+//! near each other, as in life, and a reply is made by copying bytes.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 const QUARTERS: usize = 4;
-const CHOICES: usize = 4096;
+const CHOICES: usize = 256;
 const BITS: u32 = CHOICES.trailing_zeros();
 /// Numbers that a quarter has to be a multiple of: three floats are twelve bytes, which base64 writes without padding.
 const ALIGNED: usize = 3;

@@ -1,7 +1,7 @@
 """CocoIndex: an app whose components are batches of rows, each embedded by one request.
 
-Its documentation makes a component of each row, which takes about five times as long; a batch of rows a component is the
-fastest form that it has, and what it remembers of a run is kept for each batch.
+Its documentation makes a component of each row, which takes about five times as long; a batch of rows a component is
+the fastest form that it has, and what it remembers of a run is kept for each batch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """LangChain: `PGVector` with `OpenAIEmbeddings`, batches added by `aadd_texts`, as many at once as the API is asked.
 
-Its documentation adds documents by one call, which embeds batch after batch and writes when all are there; several calls
-at once are what its asynchronous interface is for, and faster.
+Its documentation adds documents by one call, which embeds batch after batch and writes when all are there; several
+calls at once are what its asynchronous interface is for, and faster.
 """
 
 from __future__ import annotations

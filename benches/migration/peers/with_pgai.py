@@ -1,7 +1,8 @@
 """pgai: a vectorizer of a table in the target, and its worker once.
 
-It reads a table beside its own: the documents are copied there before the clock starts, which the others are not given. The model has a name that no tokenizer is known for, which spares the worker the counting
-of tokens (and this bench the download of a tokenizer).
+It reads a table beside its own: the documents are copied there before the clock starts, which the others are not given.
+The model has a name that no tokenizer is known for, which spares the worker the counting of tokens (and this bench the
+download of a tokenizer).
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ def prepare(asked: Job) -> int:
     pgai.install(asked.target)
     with psycopg.connect(asked.documents) as source, psycopg.connect(asked.target, autocommit=True) as target:
         target.execute("CREATE TABLE documents (id bigint PRIMARY KEY, content text NOT NULL)")
-        with source.cursor().copy(f"COPY ({asked.query}) TO STDOUT".encode()) as rows:
-            with target.cursor().copy("COPY documents FROM STDIN") as copy:
-                for block in rows:
-                    copy.write(block)
-        row = target.execute(VECTORIZER.format(**vars(asked), vectorizer_concurrency=min(MOST, asked.concurrency)).encode()).fetchone()
+        given = source.cursor().copy(f"COPY ({asked.query}) TO STDOUT".encode())
+        with given as rows, target.cursor().copy("COPY documents FROM STDIN") as copy:
+            for block in rows:
+                copy.write(block)
+        vectorizer = VECTORIZER.format(**vars(asked), vectorizer_concurrency=min(MOST, asked.concurrency))
+        row = target.execute(vectorizer.encode()).fetchone()
         target.execute("VACUUM ANALYZE")
     assert row
     return int(row[0])
