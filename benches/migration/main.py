@@ -89,6 +89,27 @@ def rounds(bench: Bench, server: Server, figures: Figures, times: int, with_inde
         )
 
 
+def beside_others(bench: Bench, server: Server, figures: Figures, chosen: list[str], peer_rows: int) -> None:
+    """Measures each of the others between two loads of the script, which are what it is compared with."""
+    if not chosen:
+        return
+    script = ours.generate(bench.options.relvec, bench.folder, bench.source, server)
+
+    def load() -> float:
+        with new_database(bench.postgres, "bench_ours") as target:
+            settle(bench.postgres)
+            return ours.run(script, bench.source, target, server, bench.options.rows, index=False).rate
+
+    before = load()
+    for name in chosen:
+        measured = others.measured(name, bench.postgres, bench.documents, server, peer_rows)
+        after = load()
+        measured.script_rows_per_second = (before + after) / 2
+        figures.others.append(measured)
+        bench.log(f"{server.api.name} API: {measured}")
+        before = after
+
+
 def whole(target: str, rows: int) -> None:
     """Ends the measurement where the script did not do what it is measured for."""
     arrived = count(target, ours.TABLE)
@@ -133,16 +154,11 @@ def measure(bench: Bench) -> report.Found:
         others.python_of(peer)
     with serving(options.server, FREE) as server:
         rounds(bench, server, free, options.rounds, options.index_rounds, against_copy=True)
-        for peer in chosen:
-            free.others.append(
-                others.measured(peer, bench.postgres, bench.documents, server, options.peer_rows, bench.log)
-            )
+        beside_others(bench, server, free, chosen, options.peer_rows)
     if not options.no_slow:
         with serving(options.server, SLOW) as server:
             rounds(bench, server, slow, options.rounds, 0, against_copy=False)
-            for peer in chosen:
-                rows = min(options.peer_rows, options.slow_peer_rows)
-                slow.others.append(others.measured(peer, bench.postgres, bench.documents, server, rows, bench.log))
+            beside_others(bench, server, slow, chosen, min(options.peer_rows, options.slow_peer_rows))
     if options.million:
         large = million(bench)
     return report.Found(
@@ -169,7 +185,7 @@ def summary(figures: Figures) -> dict[str, object]:
         "processor_seconds": median(load.processor_seconds for load in loads),
         "requests": max(load.asked.requests for load in loads),
         "rounds": {"ceiling": figures.ceiling, "load": [load.rate for load in loads], "copy": figures.copy},
-        "others": {peer.name: vars(peer) for peer in figures.others},
+        "others": {peer.name: vars(peer) | {"ratio": peer.ratio} for peer in figures.others},
     }
     if agains:
         found |= {

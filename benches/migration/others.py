@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +19,28 @@ ROOT = FOLDER.parents[2]
 NAMES = ("pgai", "cocoindex", "langchain", "llamaindex")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measured:
     """What one of them did, from after its imports to its last row."""
 
     name: str
     rows: int
-    rows_per_second: float | None
+    rows_per_second: float
     requests: int
     settings: str
+    # The script's own, just before and after.
+    script_rows_per_second: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Gives how many times as fast the script is."""
+        return self.script_rows_per_second / self.rows_per_second
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} {self.rows_per_second:,.0f} rows/s, {self.requests} requests; ours beside it"
+            f" {self.script_rows_per_second:,.0f}, {self.ratio:.1f} times"
+        )
 
 
 def chosen(names: Sequence[str] | None) -> list[str]:
@@ -63,9 +76,7 @@ def python_of(name: str) -> Path:
     return python
 
 
-def measured(
-    name: str, postgres: str, documents: str, server: Server, rows: int, log: Callable[[str], None]
-) -> Measured:
+def measured(name: str, postgres: str, documents: str, server: Server, rows: int) -> Measured:
     """Lets one of them load the first rows into a new database, and counts what arrived."""
     api = server.api
     options = {
@@ -93,5 +104,4 @@ def measured(
         if arrived != rows:
             sys.exit(f"{name} was given {rows} rows and its table has {arrived}")
     asked = server.asked().since(before)
-    log(f"{api.name} API, {name}: {rows / found['seconds']:,.0f} rows/s, {asked.requests} requests")
     return Measured(name, rows, rows / found["seconds"], asked.requests, found["settings"])
