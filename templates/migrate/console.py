@@ -16,6 +16,7 @@ class Interrupted(Exception):
 
 
 SECRETS: set[str] = set()
+CONSOLE_LOCK, STARTED, TERMINAL = threading.Lock(), time.monotonic(), sys.stderr.isatty()
 
 
 def keep_secret(text: str | None) -> None:
@@ -31,47 +32,39 @@ def redact(text: str) -> str:
     return text
 
 
-class Console:
-    """Progress and messages on standard error: a bar on a terminal, JSON lines elsewhere."""
+def say(line: str, event: dict[str, Any], end: str = "\n") -> None:
+    """Tells something on standard error: a line on a terminal, JSON elsewhere."""
+    with CONSOLE_LOCK:
+        text = f"\r\x1b[K{line}" if TERMINAL else json.dumps(event)
+        print(text, file=sys.stderr, end=end if TERMINAL else "\n", flush=True)
 
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.lock = threading.Lock()
-        self.started = time.monotonic()
-        self.shown = 0.0
 
-    def log(self, level: str, message: str, **more: str) -> None:
-        """Writes one message; `level` is info, warn or error."""
-        message = redact(message)
-        with self.lock:
-            if self.terminal:
-                print(f"\r\x1b[K{level}: {message}", file=sys.stderr, flush=True)
-            else:
-                self._line({"event": "log", "level": level, "message": message, **more})
+def log(level: str, message: str, **more: str) -> None:
+    """Writes one message; `level` is info, warn or error."""
+    message = redact(message)
+    say(f"{level}: {message}", {"event": "log", "level": level, "message": message, **more})
 
-    def progress(self, done: int, total: int, last: bool = False) -> None:
-        """Shows how many documents are done, a few times a second at most."""
+
+class Progress:
+    """A bar on a terminal, with the rate and the time left; a few times a second at most."""
+
+    def __init__(self, total: int) -> None:
+        self.done, self.total, self.shown = 0, total, 0.0
+
+    def add(self, documents: int, *, last: bool = False) -> None:
+        """Counts documents that are done."""
+        self.done += documents
         now = time.monotonic()
-        with self.lock:
-            if not last and now - self.shown < 0.25:
-                return
-            self.shown = now
-            if not self.terminal:
-                self._line({"event": "progress", "done": done, "total": total, "unit": "documents"})
-                return
-            share = min(1.0, done / total) if total else 1.0
-            rate = done / max(now - self.started, 0.001)
-            left = f"{(total - done) / rate:,.0f} s left" if rate and total > done else ""
-            bar = ("#" * int(share * 30)).ljust(30, ".")
-            text = f"\r\x1b[K[{bar}] {share:4.0%}  {done:,} of {total:,} documents  {rate:,.0f}/s  {left}"
-            print(text, file=sys.stderr, end="\n" if last else "", flush=True)
-
-    @staticmethod
-    def _line(event: dict[str, Any]) -> None:
-        print(json.dumps(event), file=sys.stderr, flush=True)
-
-
-CONSOLE = Console()
+        if not last and now - self.shown < 0.25:
+            return
+        self.shown = now
+        share = min(1.0, self.done / self.total) if self.total else 1.0
+        rate = self.done / max(now - STARTED, 0.001)
+        left = f", {(self.total - self.done) / rate:,.0f} s left" if 0 < self.done < self.total else ""
+        bar = ("#" * int(share * 30)).ljust(30, ".")
+        text = f"[{bar}] {share:4.0%}  {self.done:,} of {self.total:,} documents, {rate:,.0f}/s{left}"
+        event = {"event": "progress", "done": self.done, "total": self.total, "unit": "documents"}
+        say(text, event, "\n" if last else "")
 
 
 def database_message(error: Exception) -> str:

@@ -46,7 +46,7 @@ def encoded(value: str | None) -> bytes:
 
 def content_hash(text: str, metadata: Sequence[str | None]) -> bytes:
     """Gives the hash of a chunk's text and of the document's metadata."""
-    return hashlib.sha256(b"".join([encoded(text), *map(encoded, metadata)])).digest()
+    return hashlib.sha256(b"".join(map(encoded, (text, *metadata)))).digest()
 
 
 def row_hash(row: Sequence[str | None]) -> str:
@@ -56,7 +56,7 @@ def row_hash(row: Sequence[str | None]) -> str:
 
 def chunk_id(entity: str, key: Sequence[str], number: int) -> bytes:
     """Gives the id of a chunk: a UUID of RFC 9562's version 8."""
-    digest = hashlib.sha256(b"".join([encoded(entity), *map(encoded, key), encoded(str(number))])).digest()
+    digest = hashlib.sha256(b"".join(map(encoded, (entity, *key, str(number))))).digest()
     return b"%b%c%c%c%b" % (digest[:6], digest[6] & 0x0F | 0x80, digest[7], digest[8] & 0x3F | 0x80, digest[9:16])
 
 
@@ -87,23 +87,17 @@ def document_text(sections: Iterable[tuple[str, str | None, Cells]]) -> str:
     return "\n".join(lines)
 
 
-def pieces(text: str, limit: int) -> list[str]:
+def pieces(data: bytes, limit: int) -> list[bytes]:
     """Cuts a text into pieces of at most `limit` bytes, after a line or a word if possible; joined they are it."""
-    if len(text) * 4 <= limit or len(text.encode("utf-8", "surrogateescape")) <= limit:
-        return [text] if text else []
-    found = []
-    start = 0
-    while start < len(text):
-        # So many characters fit if each has four bytes; grow while they are shorter.
-        end = min(len(text), start + max(1, limit // 4))
-        room = limit - len(text[start:end].encode("utf-8", "surrogateescape"))
-        while end < len(text) and (width := len(text[end].encode("utf-8", "surrogateescape"))) <= room:
-            room -= width
-            end += 1
-        if end < len(text):
-            half = start + (end - start) // 2
-            end = text.rfind("\n", half, end) + 1 or text.rfind(" ", half, end) + 1 or end
-        found.append(text[start:end])
+    found, start = [], 0
+    while start < len(data):
+        end = min(start + limit, len(data))
+        if end < len(data):
+            while data[end] & 0xC0 == 0x80:  # not within a character
+                end -= 1
+            half = start + limit // 2
+            end = data.rfind(b"\n", half, end) + 1 or data.rfind(b" ", half, end) + 1 or end
+        found.append(data[start:end])
         start = end
     return found
 

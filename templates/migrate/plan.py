@@ -13,4 +13,4 @@ VECTOR_LIMIT, HNSW_LIMIT, TYPE_LIMIT = 2000, 4000, 16000  # dimensions: vector's
 LOCK_SECONDS = 10.0  # a killed run's connection needs a moment to let go of the lock
 ORPHAN_SECONDS = 3.0  # to finish in, once the program that started this one is gone
 PASSES = 6  # most passes in a row that a lost connection ends without anything new written
-ESTIMATE_BYTES_A_TOKEN = 4
+BYTES_A_TOKEN = 4  # an estimate

@@ -10,137 +10,121 @@ def statement(entity: dict[str, Any], parts: dict[str, str], *bounds: str) -> st
     return f"{parts['head']}{where}{parts['tail']}"
 
 
+def named(prefix: str, values: Sequence[Any]) -> Values:
+    """Names the values of a key as the plan's statements have them."""
+    return {f"{prefix}_{number}": value for number, value in enumerate(values)}
+
+
 class EntityReader:
     """Reads an entity of the plan: the root rows whose keys are above `low` and up to `high`, where these are given."""
 
     def __init__(self, source: Source, entity: dict[str, Any], low: Sequence[Any] = (), high: Sequence[Any] = ()) -> None:
         self.source, self.entity, self.name, self.width = source, entity, entity["name"], len(entity["key"])
-        self.key = object_of(entity["key"] or ["row", "occurrence"])
-        self.low, self.high = low, high
+        self.bounds = ["after"] * bool(low) + ["until"] * bool(high)
         self.values = entity["bound"] | named("after", low) | named("until", high) | {"page": PAGE}
-        self.labels = [section["label"] for section in entity["sections"]]
-        self.fields = [section["children"] is None for section in entity["sections"]]
+        self.labels = [(section["label"], section["children"] is None) for section in entity["sections"]]
         self.children = [section["children"] for section in entity["sections"] if section["children"]]
+        self.key = object_of(entity["key"] or ["row", "occurrence"])
         self.metadata = object_of([item["name"] for item in entity["metadata"]])
         self.types = [item["data_type"] for item in entity["metadata"]]
-        self.limit = PLAN["embedding"]["chunk_tokens"] * ESTIMATE_BYTES_A_TOKEN
+        self.limit = PLAN["embedding"]["chunk_tokens"] * BYTES_A_TOKEN
 
-    def statement(self, parts: dict[str, str]) -> str:
-        """Puts together a statement on all the root rows that are read."""
-        return statement(self.entity, parts, *["after"] * bool(self.low), *["until"] * bool(self.high))
+    def first(self, parts: dict[str, str], **values: Any) -> Row:
+        """Gives the first row of a statement on all the root rows that are read."""
+        return self.source.first(statement(self.entity, parts, *self.bounds), self.values | values)
 
     def check(self) -> int:
         """Has the source plan every query and counts the root rows; refuses what the plan does not fit."""
-        entity, width = self.entity, self.width
+        name, nothing = self.name, [None] * self.width
+        anything = self.values | named("after", nothing) | named("from", nothing) | named("until", nothing)
+        queries = [(self.entity["page"], ["after", "until"]), *((parts, ["from", "until"]) for parts in self.children)]
         try:
-            anything = self.values | named("after", [None] * width) | named("from", [None] * width)
-            anything |= named("until", [None] * width)
-            page = statement(entity, entity["page"], *["after", "until"] * bool(width))
-            child = [statement(entity, parts, "from", "until") for parts in self.children]
-            for query in [page, *child]:
-                self.source.first(self.source.EXPLAIN + query, anything)
-            rows, nulls = self.source.first(self.statement(entity["count"]), self.values)
-            counts = [
-                [self.source.first(self.statement(parts), self.values)[0] for parts in pair] for pair in entity["joins"]
-            ]
+            for parts, bounds in queries:
+                self.source.first("EXPLAIN " + statement(self.entity, parts, *bounds), anything)
+            rows, nulls = self.first(self.entity["count"])
+            joins = [[self.first(parts)[0] for parts in pair] for pair in self.entity["joins"]]
         except DATABASE_ERRORS as error:
             raise_if_lost(error)
-            raise Failure(
-                f"the source no longer fits the plan of entity `{self.name}`: {database_message(error)}; generate this"
-                " file anew",
-                "schema_drift",
-            ) from None
+            text = f"the source no longer fits the plan of entity `{name}`: {database_message(error)}; generate this file anew"
+            raise Failure(text, "schema_drift") from None
         if nulls:
-            raise Failure(f"entity `{self.name}`: {nulls} rows have NULL in their key; choose another key", "null_key")
-        for plain, joined in counts:
+            raise Failure(f"entity `{name}`: {nulls} rows have NULL in their key; choose another key", "null_key")
+        for plain, joined in joins:
             if plain != joined:
-                raise Failure(
-                    f"entity `{self.name}`: its joins make {joined} rows of {plain}; a table that it joins no longer has"
-                    " the unique key of the plan; nothing was written",
-                    "fan_out",
-                )
+                text = f"entity `{name}`: its joins make {joined} rows of {plain}, so a key of the plan is not unique any more"
+                raise Failure(f"{text}; nothing was written", "fan_out")
         return int(rows)
+
+    def splits(self, shards: int) -> list[Row]:
+        """Gives the keys that split the root rows into so many parts of about one size; without a key the first is all."""
+        if not self.width:
+            return [()] * (shards - 1)
+        rows = int(self.first(self.entity["count"])[0])
+        return [tuple(self.first(self.entity["split"], skip=rows * part // shards)) for part in range(1, shards)]
 
     def root_pages(self) -> Iterator[list[tuple[Row, Row]]]:
         """Reads root rows in pages, each after the last key of the one before; long rows make a page shorter."""
-        high = ["until"] * bool(self.high)
-        if not self.width:
-            rows = self.source.roots(self.statement(self.entity["page"]), self.values, 0)
-            yield from paged(numbered(rows, self.entity["row"]))
-            return
-        low, values = ["after"] * bool(self.low), self.values
+        bounds, values = self.bounds, dict(self.values)
         while True:
-            query = statement(self.entity, self.entity["page"], *low, *high)
-            with contextlib.closing(self.source.roots(query, values, self.width)) as rows:
+            rows = self.source.roots(statement(self.entity, self.entity["page"], *bounds), values, self.width)
+            if not self.width:
+                yield from paged(numbered(rows, self.entity["row"]))
+                return
+            with contextlib.closing(rows):
                 page = next(paged(rows), [])
             if not page:
                 return
             yield page
-            low, values = ["after"], self.values | named("after", page[-1][0])
+            bounds = ["after"] + ["until"] * ("until" in bounds)
+            values |= named("after", page[-1][0])
 
     def pages(self) -> Iterator[Page]:
         """Makes the documents in the order of the key; long ones make a page shorter."""
         for rows in self.root_pages():
-            bounds = self.entity["bound"] | named("from", rows[0][0]) | named("until", rows[-1][0])
-            children = [
-                ChildRows(self.source.children(statement(self.entity, parts, "from", "until"), bounds, self.width))
-                for parts in self.children
-            ]
+            values = self.values | named("from", rows[0][0]) | named("until", rows[-1][0])
+            queries = [statement(self.entity, parts, "from", "until") for parts in self.children]
+            children = [ChildRows(self.source.children(query, values, self.width)) for query in queries]
             page = Page()
             for _, row in rows:
                 key = row[: self.width or 2]
-                self._add(page, key, row[len(key) :], [child.take(key) for child in children])
+                self._add(page, key, iter(row[len(key) :]), iter([child.take(key) for child in children]))
                 if page.size >= PAGE_BYTES:
                     yield page
                     page = Page()
             if page.documents:
                 yield page
             if any(child.head is not None for child in children):
-                raise Failure(
-                    f"entity `{self.name}`: child rows came in another order than their root rows; is its key unique?"
-                )
+                raise Failure(f"entity `{self.name}`: child rows came in another order than their root rows")
 
-    def _add(self, page: Page, key: Row, values: Row, children: list[Cells]) -> None:
+    def _add(self, page: Page, key: Row, values: Iterator[Any], rows: Iterator[Cells]) -> None:
         """Makes a document of the key, the fields' values and the metadata's, and of the rows of each children section."""
-        given, rows = iter(values), iter(children)
-        sections = [
-            (label, next(given), []) if is_field else (label, None, next(rows))
-            for label, is_field in zip(self.labels, self.fields, strict=True)
-        ]
-        text, metadata = document_text(sections), list(given)
+        text = document_text(
+            [(label, next(values), []) if is_field else (label, None, next(rows)) for label, is_field in self.labels]
+        )
+        metadata, problem = list(values), ""
+        document, source_key = chunk_id(self.name, key, 0), self.key % tuple(map(json_text, key))
         page.documents += 1
-        document = chunk_id(self.name, key, 0)
-        source_key = self.key % tuple(map(json_text, key))
-        problem = ""
         try:
             kept = (self.metadata % tuple(map(metadata_value, self.types, metadata))).encode()
-            size = len(text.encode()) + len(source_key.encode())
+            data, size = text.encode(), len(source_key.encode())
             if "\0" in text or "\\u0000" in source_key or b"\\u0000" in kept:  # or a text that looks like that
                 nul = any("\0" in value for value in (text, *key, *metadata) if value)
                 problem = "a value contains the character U+0000, which PostgreSQL cannot store" * nul
         except UnicodeEncodeError:
             problem = "a value is not valid UTF-8"
-        if problem:
-            source_key = self.key % tuple([json_text(storable(value)) for value in key])
-            page.refused.append((document, source_key, problem))
         if problem or not text:
             page.empty += not problem
             page.without_chunks.append(document)
+            if problem:
+                stored = self.key % tuple([json_text(storable(value)) for value in key])
+                page.refused.append((document, stored, problem))
             return
-        page.size += size
-        for number, piece in enumerate(pieces(text, self.limit)):
-            identity = chunk_id(self.name, key, number) if number else document
-            data, digest = piece.encode(), content_hash(piece, metadata)
-            page.chunks.append(Chunk(identity, document, number, piece, data, digest, source_key, kept))
-
-
-    def splits(self, shards: int) -> list[Row]:
-        """Gives the keys that split the root rows into so many parts of about one size."""
-        if not self.width or shards == 1:
-            return [()] * (shards - 1)  # the first shard reads it whole
-        (rows, _), query = self.source.first(self.statement(self.entity["count"]), self.values), self.entity["split"]
-        ends = [self.values | {"skip": int(rows) * number // shards} for number in range(1, shards)]
-        return [tuple(self.source.first(statement(self.entity, query), values)) for values in ends]
+        page.size += size + len(data)
+        for number, piece in enumerate(pieces(data, self.limit)):
+            identity, part = chunk_id(self.name, key, number) if number else document, piece.decode()
+            page.chunks.append(
+                Chunk(identity, document, number, part, piece, content_hash(part, metadata), source_key, kept)
+            )
 
 
 def numbered(rows: Iterable[tuple[Row, Row]], width: int) -> Iterator[tuple[Row, Row]]:
@@ -170,8 +154,7 @@ class ChildRows:
     """The child rows of a page, taken root row by root row: both come in the order of the root's key."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
-        self.rows = rows
-        self.head = next(rows, None)
+        self.rows, self.head = rows, next(rows, None)
 
     def take(self, key: Row) -> Cells:
         """Gives the children of the root row with this key."""

@@ -43,8 +43,6 @@ class Source:
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     )
-    EXPLAIN = "EXPLAIN "
-
     def __init__(self, url: str, _snapshot: str | None = None) -> None:
         try:
             self.connection = pymysql.connect(**mysql_parameters(url))
@@ -63,7 +61,7 @@ class Source:
             cursor.execute(sql, values)
             yield from cursor
 
-    def roots(self, sql: str, values: Values, width: int) -> Iterator[tuple[Row, Row]]:
+    def roots(self, sql: str, values: Values, width: int) -> Generator[tuple[Row, Row], None, None]:
         """Streams root rows: the key to bind again, as what it is ordered by, and the key's texts with the values."""
         return ((row[:width], row[width:]) for row in self.rows(sql, values))
 
@@ -81,10 +79,6 @@ class Source:
     def snapshot_at(self) -> str:
         """Gives the server's time, right after the transaction began."""
         return str(self.first("SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ')")[0])
-
-    def close(self) -> None:
-        """Ends the transaction."""
-        self.connection.close()
 
     def export_snapshot(self) -> str | None:
         """Gives nothing: MySQL cannot share a snapshot, so each shard reads at its own instant."""

@@ -14,8 +14,6 @@ class Source:
         # The reader waits for the embedding API between two fetches.
         "SET idle_in_transaction_session_timeout = 0",
     )
-    EXPLAIN = "EXPLAIN "
-
     def __init__(self, url: str, snapshot: str | None = None) -> None:
         self.connection = connect(url, "source", autocommit=False)
         self.connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -33,7 +31,7 @@ class Source:
             while batch := cursor.fetchmany(FETCH):
                 yield from batch
 
-    def roots(self, sql: str, values: Values, width: int) -> Iterator[tuple[Row, Row]]:
+    def roots(self, sql: str, values: Values, width: int) -> Generator[tuple[Row, Row], None, None]:
         """Streams root rows: the key to bind again, and the key's texts with the values. Here both keys are texts."""
         return ((row[:width], row) for row in self.rows(sql, values))
 
@@ -49,10 +47,6 @@ class Source:
         """Gives the server's time at which the transaction began."""
         moment = "transaction_timestamp() AT TIME ZONE 'UTC'"
         return str(self.first(f"""SELECT to_char({moment}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")[0])  # nosec B608: constants
-
-    def close(self) -> None:
-        """Ends the transaction."""
-        self.connection.close()
 
     def export_snapshot(self) -> str | None:
         """Gives a name by which other shards can read at the same instant, while this connection lives."""

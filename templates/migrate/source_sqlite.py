@@ -3,13 +3,11 @@
 class Source:
     """A SQLite file, opened read-only, in one read transaction."""
 
-    EXPLAIN = "EXPLAIN "
-
     def __init__(self, url: str, _snapshot: str | None = None) -> None:
-        path = urllib.parse.unquote(url.split(":", 1)[1]).removeprefix("//")
-        if not os.path.isfile(path):
+        path = pathlib.Path(urllib.parse.unquote(url.split(":", 1)[1]).removeprefix("//"))
+        if not path.is_file():
             raise Failure("the source is not an existing SQLite file; write sqlite:/path/to/file.db")
-        address = "file:" + urllib.parse.quote(os.path.abspath(path)) + "?mode=ro"
+        address = path.resolve().as_uri() + "?mode=ro"
         try:
             self.connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
             # A value that is not UTF-8 must not end the whole read: it is kept as it is and quarantined later.
@@ -26,9 +24,11 @@ class Source:
         with contextlib.closing(self.connection.execute(sql, self._bindable(values))) as cursor:
             yield from cursor
 
-    def roots(self, sql: str, values: Values, width: int) -> Iterator[tuple[Row, Row]]:
-        """Streams root rows: the key to bind again, as it was read because a column may hold several types, and the
-        key's texts with the values. A REAL comes as it is: SQLite's versions round its last digits differently."""
+    def roots(self, sql: str, values: Values, width: int) -> Generator[tuple[Row, Row], None, None]:
+        """Streams root rows: the key to bind again, as a column may hold several types, and the key's texts with the values.
+
+        A REAL comes as it is: SQLite's versions round its last digits differently.
+        """
         for row in self.rows(sql, values):
             yield row[:width], tuple([repr(value) if isinstance(value, float) else value for value in row[width:]])
 
@@ -54,10 +54,6 @@ class Source:
     def snapshot_at(self) -> str:
         """Gives the time of this machine: a file has no clock of its own."""
         return str(self.first("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")[0])
-
-    def close(self) -> None:
-        """Ends the transaction."""
-        self.connection.close()
 
     def export_snapshot(self) -> str | None:
         """Gives nothing: each shard of a SQLite file reads at its own instant."""

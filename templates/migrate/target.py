@@ -1,312 +1,252 @@
 
 
-# ---- The target: what stands there, and every write -----------------------------------------------------------------
+# ---- The target: what stands there, and every write. Its statements are in the plan ---------------------------------
 
+COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+COPY_TAIL = struct.pack(">h", -1)
 NEWER = "a newer migration has taken over the table; this one stops without writing"
+COUNTS = "source_rows documents chunks embedded unchanged empty quarantined removed kept lost".split()
+Counts = dict[str, int]
+
+
+def sized(data: bytes) -> bytes:
+    """Gives a value of a row of binary COPY."""
+    return struct.pack(">i", len(data)) + data
+
+
+class Rows:
+    """Makes the rows of one entity in the format of binary COPY."""
+
+    def __init__(self, entity: str, model: str, shard: int) -> None:
+        self.names = sized(entity.encode()) + sized(model.encode())
+        self.tail = sized(entity.encode()) + struct.pack(">iii", 4, shard, 1)
+        # Count of columns and id; entity and model; chunk; hash; length and version of the key's jsonb.
+        self.head = struct.Struct(f">hi16s{len(self.names)}siii32siB").pack
+
+    def stored(self, chunk: Chunk, vector: bytes) -> bytes:
+        """Gives a chunk as a row of the target."""
+        key, data, metadata = chunk.source_key.encode(), chunk.data, chunk.metadata
+        head = self.head(9, 16, chunk.id, self.names, 4, chunk.number, 32, chunk.hash, len(key) + 1, 1)
+        return b"".join((head, key, sized(data), struct.pack(">iB", len(metadata) + 1, 1), metadata, sized(vector)))
+
+    def seen(self, identity: bytes, document: bytes, *, stored: bool) -> bytes:
+        """Gives a chunk, or a document without any, as a row of the table of what the source has."""
+        return b"\0\5\0\0\0\x10%b\0\0\0\x10%b%b%c" % (identity, document, self.tail, stored)
 
 
 class Target:
     """PostgreSQL with pgvector. Only the main thread writes; the reader asks on a connection of its own."""
 
     def __init__(self, url: str, shard: int, shards: int) -> None:
-        plan = PLAN["target"]
-        self.schema, self.name, self.model = plan["schema"], plan["table"], PLAN["embedding"]["model"]
-        self.table, self.checkpoint, self.quarantine, self.seen = (
-            f"{quoted(self.schema)}.{quoted(self.name + suffix)}"
-            for suffix in ("", "_checkpoint", "_quarantine", "_seen")
+        self.plan, model = PLAN["target"], PLAN["embedding"]["model"]
+        self.shard, self.shards, self.epoch = shard, shards, 0
+        self.table, self.checkpoint = (
+            f"{quoted(self.plan['schema'])}.{quoted(self.plan['table'] + suffix)}" for suffix in ("", "_checkpoint")
         )
-        self.shard, self.shards, self.epoch, self.type = shard, shards, 0, ""
-        self.rows = {entity["name"]: Rows(entity["name"], shard) for entity in PLAN["entities"]}
-        self.writing = connect(url, "target", autocommit=True)
-        self.asking = connect(url, "target", autocommit=True)
+        self.bound = {
+            "table": self.table, "checkpoint": self.checkpoint, "schema": self.plan["schema"], "model": model,
+            "shard": shard, "shards": shards, "keeps": self.plan["on_delete"] == "keep",
+            "entities": [entity["name"] for entity in PLAN["entities"]],
+        }  # fmt: skip
+        self.rows = {entity["name"]: Rows(entity["name"], model, shard) for entity in PLAN["entities"]}
+        self.writing, self.asking = connect(url, "target", autocommit=True), connect(url, "target", autocommit=True)
 
-    def run(self, sql: str, *values: Any) -> psycopg.Cursor[Any]:
-        """Runs a statement made of this file's texts and quoted names."""
-        return self.writing.execute(sql.encode(), values or None)
+    def run(self, name: str, **values: Any) -> psycopg.Cursor[Any]:
+        """Runs a statement of the plan."""
+        return self._run(self.writing, self.plan["sql"][name], values)
 
-    def one(self, sql: str, *values: Any) -> Any:
+    def _run(self, connection: psycopg.Connection[Any], sql: str, values: Values) -> psycopg.Cursor[Any]:
+        return connection.execute(sql.encode(), self.bound | {"epoch": self.epoch} | values)
+
+    def one(self, name: str, **values: Any) -> Any:
         """Gives the first value of a statement, None without a row."""
-        row = self.run(sql, *values).fetchone()
+        row = self.run(name, **values).fetchone()
         return row[0] if row else None
-
-    def embedding_type(self) -> str | None:
-        """Gives the type of the embedding column that is there, such as `vector(384)`."""
-        found = self.one(
-            "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(%s)"
-            " AND attname = 'embedding' AND NOT attisdropped",
-            self.table,
-        )
-        return str(found).rsplit(".", 1)[-1] if found else None
 
     def dimensions_there(self) -> int | None:
         """Gives the dimension of a table that an earlier run made."""
-        found = re.fullmatch(r"(?:vector|halfvec)\(([0-9]+)\)", self.embedding_type() or "")
+        found = re.fullmatch(r"(?:vector|halfvec)\(([0-9]+)\)", self.one("embedding") or "")
         return int(found[1]) if found else None
 
     def prepare(self, dimensions: int) -> None:
         """Takes the lock, makes what is missing, and refuses what does not fit."""
         self.dimensions, self.type = dimensions, "vector" if dimensions <= VECTOR_LIMIT else "halfvec"
-        self.run("SET statement_timeout = 0")  # building the index takes its time
-        # A batch and its checkpoint are lost together if the server crashes, and written again; the end is durable.
-        self.run("SET synchronous_commit = off")
-        self._lock()
-        extension = self._extension()
-        if not self.one("SELECT 1 FROM pg_namespace WHERE nspname = %s", self.schema):
-            self.run(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
-        vector = f"{quoted(extension)}.{self.type}({dimensions})"
+        self.run("settings")
+        self.run("relaxed")
+        self._lock("lock" if self.shards == 1 else "lock_shared", f"relvec {self.table}")
+        self._lock("lock", f"relvec {self.table} {self.shard}")
+        self.extension = self._extension()
+        wanted = f"{self.type}({dimensions})"
         with self.writing.transaction():
-            self.run("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", f"relvec {self.table}")
-            self.run(
-                f"CREATE TABLE IF NOT EXISTS {self.table} (id uuid PRIMARY KEY, entity text NOT NULL,"
-                " source_key jsonb NOT NULL, chunk integer NOT NULL, content text NOT NULL, content_hash bytea NOT"
-                f" NULL, embedding {vector} NOT NULL, metadata jsonb NOT NULL, model text NOT NULL,"
-                " migrated_at timestamptz NOT NULL DEFAULT now())"
-            )
-            shard = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'shard'"
-            if not self.one(shard, self.checkpoint):  # it may be an older script's; what it says can be found out again
-                self.run(f"DROP TABLE IF EXISTS {self.checkpoint}")
-            self.run(
-                f"CREATE TABLE IF NOT EXISTS {self.checkpoint} (entity text, shard integer, shards integer NOT NULL,"
-                " epoch bigint NOT NULL, low text NOT NULL, high text NOT NULL, snapshot text, last_key jsonb, documents"
-                " bigint NOT NULL DEFAULT 0, chunks bigint NOT NULL DEFAULT 0, counts jsonb, finished boolean NOT NULL"
-                " DEFAULT false, updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (entity, shard))"
-            )
-            self.run(
-                f"CREATE TABLE IF NOT EXISTS {self.quarantine} (id uuid PRIMARY KEY, entity text NOT NULL,"
-                " source_key jsonb NOT NULL, reason text NOT NULL, epoch bigint NOT NULL,"
-                " quarantined_at timestamptz NOT NULL DEFAULT now())"
-            )
-        found, wanted = self.embedding_type(), f"{self.type}({dimensions})"
-        if found != wanted:
+            self.run("lock_setup", lock=f"relvec {self.table}")
+            if not self.one("schema"):
+                self.run("create_schema")
+            if self.one("old_checkpoint"):  # what an older script noted can be found out again
+                self.run("drop_checkpoint")
+            table = self.plan["sql"]["create_table"].replace("{vector}", f"{self.extension}.{wanted}")
+            self._run(self.writing, table, {})
+            self.run("create_checkpoint")
+            self.run("create_quarantine")
+        if (found := self.one("embedding")) != wanted:
             raise Failure(
                 f"the table {self.table} has {found or 'no'} embedding where {wanted} is needed; choose another table"
                 " in the job, or drop this one",
                 "dimension",
             )
 
-    def _lock(self) -> None:
+    def _lock(self, name: str, lock: str) -> None:
         """Keeps two copies of this script apart, but lets the shards of one run write side by side."""
-        kind = "" if self.shards == 1 else "_shared"
-        locks = {f"relvec {self.table}": kind, f"relvec {self.table} {self.shard}": ""}
         until = time.monotonic() + LOCK_SECONDS
-        for name, suffix in locks.items():
-            while not self.one(f"SELECT pg_try_advisory_lock{suffix}(hashtextextended(%s, 0))", name):  # nosec B608
-                if time.monotonic() > until:
-                    raise Failure(
-                        "another migration into the same table is running; wait for it or stop it", "locked"
-                    )
-                time.sleep(0.2)
+        while not self.one(name, lock=lock):
+            if time.monotonic() > until:
+                raise Failure("another migration into the same table is running; wait for it or stop it", "locked")
+            time.sleep(0.2)
 
     def _extension(self) -> str:
         """Makes sure of pgvector and gives the schema that it is in."""
-        find = (
-            "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
-            " WHERE e.extname = 'vector'"
-        )
-        if not self.one("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'"):
+        if not self.one("available"):
             raise Failure(
                 "the target has no pgvector; install it on the server (package postgresql-NN-pgvector, or an image that"
                 " has it) and run this again"
             )
-        if not self.one(find):
+        if not self.one("extension"):
             try:
-                self.run("CREATE EXTENSION IF NOT EXISTS vector")
+                self.run("create_extension")
             except psycopg.Error as error:
                 raise Failure(
                     f"pgvector is installed but not enabled, and this user may not do it ({database_message(error)});"
                     " have an administrator run: CREATE EXTENSION vector"
                 ) from None
-        return str(self.one(find))
+        return str(self.one("extension"))
 
     def begin(self, source: Source, readers: list[EntityReader]) -> tuple[dict[str, tuple[Any, Any]], str | None]:
-        """Begins a run, or joins the one that another shard began; gives the key range of each entity, and the name of
-        the snapshot where another shard has one."""
-        names = [reader.name for reader in readers]
+        """Begins a run, or joins the one that another shard began; gives each entity's range of keys, and a snapshot to join."""
         with self.writing.transaction():
-            self.run(f"LOCK TABLE {self.checkpoint} IN SHARE ROW EXCLUSIVE MODE")
-            mine = f"FROM {self.checkpoint} WHERE entity = ANY(%s) AND shards = %s AND epoch >= %s"
-            joins = self.one(f"SELECT 1 {mine} AND NOT finished AND shards > 1", names, self.shards, self.epoch)  # nosec B608: quoted
-            if self.epoch and not joins and self.one(f"SELECT max(epoch) FROM {self.checkpoint}") != self.epoch:  # nosec B608: quoted
+            self.run("lock_checkpoint")
+            joins = self.one("joins")
+            if self.epoch and not joins and self.one("epoch") != self.epoch:
                 raise Failure(NEWER, "fenced")
             if joins:
-                self.run(f"DELETE FROM {self.seen} WHERE shard = %s", self.shard)  # nosec B608: quoted
+                self.run("forget_shard")
             else:
                 self._begin_anew(source, readers)
-            ranges = self.run(
-                f"UPDATE {self.checkpoint} SET documents = 0, chunks = 0, finished = false WHERE entity = ANY(%s)"  # nosec B608: quoted
-                " AND shard = %s RETURNING entity, low, high, epoch, snapshot",
-                names, self.shard,
-            ).fetchall()  # fmt: skip
-        self.epoch = ranges[0][3] if ranges else 1
-        found = {row[0]: (ast.literal_eval(row[1]), ast.literal_eval(row[2])) for row in ranges}
-        return found, ranges[0][4] if ranges and joins else None
+            rows = self.run("begin_shard").fetchall()
+        self.epoch = rows[0][3]
+        return {row[0]: (ast.literal_eval(row[1]), ast.literal_eval(row[2])) for row in rows}, rows[0][4] if joins else None
 
     def _begin_anew(self, source: Source, readers: list[EntityReader]) -> None:
-        epoch = 1 + self.one(f"SELECT coalesce(max(epoch), 0) FROM {self.checkpoint}")  # nosec B608: quoted
-        self.run(f"DROP TABLE IF EXISTS {self.seen}")
-        self.run(
-            f"CREATE UNLOGGED TABLE {self.seen} (id uuid NOT NULL, document uuid NOT NULL, entity text NOT NULL,"
-            " shard integer NOT NULL, stored boolean NOT NULL)"
-        )
+        epoch = self.one("epoch") + 1
+        self.run("drop_seen")
+        self.run("create_seen")
         snapshot = source.export_snapshot() if self.shards > 1 else None
         for reader in readers:
-            self.run(f"DELETE FROM {self.checkpoint} WHERE entity = %s", reader.name)  # nosec B608: quoted
+            self.run("forget_checkpoint", entity=reader.name)
             ends = [(), *reader.splits(self.shards), ()]
-            for shard in range(1, self.shards + 1):
-                self.run(
-                    f"INSERT INTO {self.checkpoint} (entity, shard, shards, epoch, low, high, snapshot)"  # nosec B608: quoted
-                    " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                    reader.name, shard, self.shards, epoch, repr(ends[shard - 1]), repr(ends[shard]), snapshot,
-                )  # fmt: skip
+            for number, (low, high) in enumerate(itertools.pairwise(ends), 1):
+                values = {"number": number, "low": repr(low), "high": repr(high), "snapshot": snapshot}
+                self.run("add_checkpoint", entity=reader.name, **values | {"epoch": epoch})
 
-    def compare(self, entity: str, page: Page, is_empty: bool) -> list[Chunk]:
+    def compare(self, entity: str, page: Page, *, is_empty: bool) -> list[Chunk]:
         """Notes what the source has, and gives the chunks that the target lacks or has otherwise."""
-        rows = self.rows[entity]
-        seen = [rows.seen(chunk.id, chunk.document, True) for chunk in page.chunks]
-        unstored = [rows.seen(document, document, False) for document in page.without_chunks]
-        self._copy(self.asking, self.seen, seen + unstored)
+        seen = self.rows[entity].seen
+        rows = [seen(chunk.id, chunk.document, stored=True) for chunk in page.chunks]
+        rows += [seen(document, document, stored=False) for document in page.without_chunks]
+        self._copy(self.asking, "copy_seen", rows)
         if is_empty or not page.chunks:
             return page.chunks
-        sql = f"SELECT uuid_send(id), content_hash, model FROM {self.table} WHERE id = ANY(%s::uuid[])"  # nosec B608: quoted
         ids = "{" + ",".join([chunk.id.hex() for chunk in page.chunks]) + "}"
-        there = {row[0]: row[1:] for row in self.asking.execute(sql.encode(), [ids], binary=True)}
-        missing = [chunk for chunk in page.chunks if there.get(chunk.id) != (chunk.hash, self.model)]
+        found = self.asking.execute(self.plan["sql"]["known"].encode(), {"ids": ids}, binary=True)
+        there, model = {row[0]: row[1:] for row in found}, self.bound["model"]
+        missing = [chunk for chunk in page.chunks if there.get(chunk.id) != (chunk.hash, model)]
         for chunk in missing:
             chunk.known = chunk.id in there
         return missing
 
     def is_empty(self, entity: str) -> bool:
         """Says whether nothing of an entity is there, so that nothing has to be compared."""
-        sql = f"SELECT 1 FROM {self.table} WHERE entity = %s LIMIT 1"  # nosec B608: quoted
-        return self.asking.execute(sql.encode(), [entity]).fetchone() is None
+        row = self._run(self.asking, self.plan["sql"]["filled"], {"entity": entity}).fetchone()
+        return not (row and row[0])
 
     def write(self, works: list[Work], counts: Counts) -> None:
         """Writes batches of one entity, its checkpoint and its quarantined documents in one transaction."""
-        entity = works[0].entity
-        done = [work.vectors.result() for work in works if work.vectors]
+        entity, done = works[0].entity, [work.vectors.result() for work in works if work.vectors]
         refused = [*itertools.chain(*(work.read.refused for work in works), *(refusals for _, refusals in done))]
         batch = [chunk for work in works for chunk in work.batch]
-        known = [uuid.UUID(bytes=chunk.id) for chunk in batch if chunk.known]
+        known = [chunk.id.hex() for chunk in batch if chunk.known]
         written = len(batch) - sum(len(refusals) for _, refusals in done)
         last_key = batch[-1].source_key if batch else None
         try:
             with self.writing.transaction():
                 if known:
-                    self.run(f"DELETE FROM {self.table} WHERE id = ANY(%s)", known)  # nosec B608: quoted
+                    self.run("replace", ids="{" + ",".join(known) + "}")
                 if done:
-                    self._copy(self.writing, f"{self.table} ({COLUMNS})", (rows for rows, _ in done))
+                    self._copy(self.writing, "copy_rows", (rows for rows, _ in done))
                 for identity, key, reason in refused:
-                    self._set_aside(entity, uuid.UUID(bytes=identity), key, reason)
-                fenced = self.run(
-                    f"UPDATE {self.checkpoint} SET documents = documents + %s, chunks = chunks + %s,"  # nosec B608: quoted
-                    " last_key = coalesce(%s::jsonb, last_key), updated_at = now()"
-                    " WHERE entity = %s AND shard = %s AND epoch = %s",
-                    sum(work.read.documents for work in works), written, last_key, entity, self.shard, self.epoch,
-                )  # fmt: skip
-                if fenced.rowcount != 1:
-                    raise Failure(NEWER, "fenced")
+                    self.run("set_aside", entity=entity, id=uuid.UUID(bytes=identity), key=key, reason=storable(reason))
+                documents = sum(work.read.documents for work in works)
+                self._fenced("advance", entity=entity, documents=documents, chunks=written, last_key=last_key)
         except psycopg.errors.UniqueViolation:
-            raise Failure(f"entity `{entity}`: two rows have the same key, or a join multiplies rows") from None
-        counts.embedded += written
+            raise Failure(f"entity `{entity}`: two rows have the same key, or a join multiplies rows", "fan_out") from None
+        counts["embedded"] += written
 
-    @staticmethod
-    def _copy(connection: psycopg.Connection[Any], into: str, rows: Iterable[bytes]) -> None:
-        with connection.cursor().copy(f"COPY {into} FROM STDIN (FORMAT binary)".encode()) as copy:
+    def _fenced(self, name: str, **values: Any) -> None:
+        if self.run(name, **values).rowcount != 1:
+            raise Failure(NEWER, "fenced")
+
+    def _copy(self, connection: psycopg.Connection[Any], name: str, rows: Iterable[bytes]) -> None:
+        with connection.cursor().copy(self.plan["sql"][name].encode()) as copy:
             copy.write(b"".join([COPY_HEAD, *rows, COPY_TAIL]))
-
-    def _set_aside(self, entity: str, identity: uuid.UUID, key: str, reason: str) -> None:
-        self.run(
-            f"INSERT INTO {self.quarantine} (id, entity, source_key, reason, epoch) VALUES (%s, %s, %s, %s, %s)"  # nosec B608: quoted
-            " ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, epoch = excluded.epoch",
-            identity, entity, key, storable(reason), self.epoch,
-        )  # fmt: skip
 
     def finish_shard(self, counts: dict[str, Counts]) -> list[int]:
         """Notes that this shard is through; gives the shards that are not."""
         with self.writing.transaction():
-            self.run("SET LOCAL synchronous_commit = on")
-            self.run(f"LOCK TABLE {self.checkpoint} IN SHARE ROW EXCLUSIVE MODE")
+            self.run("durable")
+            self.run("lock_checkpoint")
             for entity, found in counts.items():
-                done = self.run(
-                    f"UPDATE {self.checkpoint} SET finished = true, counts = %s, updated_at = now()"  # nosec B608: quoted
-                    " WHERE entity = %s AND shard = %s AND epoch = %s",
-                    json.dumps(vars(found)), entity, self.shard, self.epoch,
-                )  # fmt: skip
-                if done.rowcount != 1:
-                    raise Failure(NEWER, "fenced")
-            open_shards = self.run(
-                f"SELECT DISTINCT shard FROM {self.checkpoint} WHERE epoch = %s AND NOT finished ORDER BY shard",  # nosec B608: quoted
-                self.epoch,
-            ).fetchall()
-        return [row[0] for row in open_shards]
+                self._fenced("finish", entity=entity, counts=json.dumps(found))
+            return [row[0] for row in self.run("open_shards")]
 
     def settle(self, entity: str) -> Counts:
         """Removes what the source no longer has, then counts both sides by their keys; gives what all shards did."""
-        keeps = PLAN["target"]["on_delete"] == "keep"
-        names = {"entity": entity, "epoch": self.epoch, "model": self.model, "keeps": keeps}
-        gone = f"entity = %(entity)s AND NOT EXISTS (SELECT 1 FROM {self.seen} s WHERE s.id = t.id AND s.stored)"
-        if keeps:  # pieces of documents that have become shorter go all the same
-            gone += f" AND source_key IN (SELECT k.source_key FROM {self.table} k JOIN {self.seen} USING (id))"  # nosec B608
         with self.writing.transaction():
-            for sql in (
-                "SET LOCAL synchronous_commit = on",
-                f"DELETE FROM {self.quarantine} WHERE entity = %(entity)s AND epoch <> %(epoch)s",  # nosec B608: quoted
-                f"UPDATE {self.seen} s SET stored = false FROM {self.quarantine} q WHERE q.id = s.document",  # nosec B608
-                f"ANALYZE {self.seen}",
-            ):
-                self.writing.execute(sql.encode(), names)
-            removed = self.writing.execute(f"DELETE FROM {self.table} t WHERE {gone}".encode(), names).rowcount  # nosec B608
-        sql = (
-            "SELECT count(DISTINCT s.document) FILTER (WHERE t.id IS NOT NULL), count(t.id) FILTER (WHERE s.stored),"  # nosec B608
-            " count(DISTINCT s.document) FILTER (WHERE s.stored AND t.id IS NULL),"
-            " count(*) FILTER (WHERE s.id IS NULL AND chunk = 0), count(s.id) - count(DISTINCT s.id),"
-            f" (SELECT count(*) FROM {self.quarantine} WHERE entity = %(entity)s)"
-            f" FROM (SELECT * FROM {self.seen} WHERE entity = %(entity)s) s FULL JOIN (SELECT id, chunk FROM {self.table}"
-            " WHERE entity = %(entity)s AND (model = %(model)s OR %(keeps)s)) t ON t.id = s.id"
-        )
-        found = self.writing.execute(sql.encode(), names).fetchone() or (0,) * 6
-        documents, chunks, lost, extra, doubled, quarantined = found
+            self.run("durable")
+            self.run("old_quarantine", entity=entity)
+            self.run("unstore")
+            self.run("analyze")
+            removed = self.run("remove", entity=entity).rowcount
+        documents, chunks, lost, extra, doubled, quarantined = self.run("compare", entity=entity).fetchone() or (0,) * 6
         if doubled:
             raise Failure(f"entity `{entity}`: {doubled} keys came twice from the source; is its key unique?", "fan_out")
-        if extra and not keeps:
-            CONSOLE.log("error", f"entity `{entity}`: {extra} rows came into the target beside this migration")
-        shards = f"SELECT counts FROM {self.checkpoint} WHERE entity = %(entity)s AND epoch = %(epoch)s"  # nosec B608: quoted
-        parts = [row[0] for row in self.writing.execute(shards.encode(), names)]
-        counts = Counts(**{name: sum(part[name] for part in parts) for name in vars(Counts())})
-        counts.documents, counts.chunks, counts.lost, counts.kept = documents, chunks, lost, extra if keeps else 0
-        counts.quarantined, counts.removed = quarantined, removed
-        return counts
+        if extra and not self.bound["keeps"]:
+            log("error", f"entity `{entity}`: {extra} rows came into the target beside this migration")
+        parts = [row[0] for row in self.run("counts", entity=entity)]
+        found = {"documents": documents, "chunks": chunks, "quarantined": quarantined, "removed": removed, "lost": lost}
+        found["kept"] = extra if self.bound["keeps"] else 0
+        return {name: sum(part[name] for part in parts) for name in COUNTS} | found
 
     def index(self) -> None:
         """Builds the HNSW index once, after the load; it is kept up to date from then on."""
-        self.run(f"DROP TABLE {self.seen}")
+        self.run("drop_seen")
         if self.dimensions > HNSW_LIMIT:
-            CONSOLE.log("warn", f"no index: HNSW takes up to {HNSW_LIMIT} dimensions; searches read the whole table")
+            log("warn", f"no index: HNSW takes up to {HNSW_LIMIT} dimensions; searches read the whole table")
+        if self.dimensions > HNSW_LIMIT or self.one("index"):
             return
-        there = self.one(
-            "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam"
-            " WHERE i.indrelid = %s::regclass AND a.amname = 'hnsw' AND i.indisvalid",
-            self.table,
-        )
-        if there:
-            return
-        CONSOLE.log("info", "building the HNSW index")
-        chunks = self.one(f"SELECT count(*) FROM {self.table}")  # nosec B608: quoted
-        megabytes = min(self._memory(), max(64, chunks * (self.dimensions * 4 + 512) * 3 // 2 // 2**20))
-        self.run(f"SET maintenance_work_mem = '{megabytes}MB'")
-        name, extension = quoted(f"{self.name}_embedding_hnsw"), quoted(self._extension())
-        create = f"CREATE INDEX {name} ON {self.table} USING hnsw (embedding {extension}.{self.type}_cosine_ops)"
+        log("info", "building the HNSW index")
+        wanted = self.one("rows") * (self.dimensions * 4 + 512) * 3 // 2 // 2**20
+        self.writing.execute(f"SET maintenance_work_mem = '{min(self._memory(), max(64, wanted))}MB'".encode())
+        operators = f"{self.extension}.{self.type}_cosine_ops"
+        create = self.plan["sql"]["create_index"].replace("{operators}", operators).encode()
         try:
-            self.run(create)
+            self.writing.execute(create)
         except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory, psycopg.errors.InternalError):
             # Containers often have little shared memory, which only a parallel build needs.
-            self.run("SET max_parallel_maintenance_workers = 0")
-            self.run(create)
+            self.writing.execute(b"SET max_parallel_maintenance_workers = 0")
+            self.writing.execute(create)
 
     def _memory(self) -> int:
         """Gives the megabytes that a build of the index may take: a quarter of the server's, if it may say so."""
         try:
-            found = re.search(r"MemTotal: *([0-9]+) kB", str(self.one("SELECT pg_read_file('/proc/meminfo', 0, 1000)")))
+            found = re.search(r"MemTotal: *([0-9]+) kB", str(self.one("memory")))
         except psycopg.Error:
             found = None
         return int(found[1]) // 4096 if found else 1024

@@ -109,10 +109,10 @@ class Rules(unittest.TestCase):
         texts = ["", "a", "one two three four five\nsix seven", "é" * 50, "😀" * 20, "x" * 100, "a b " * 30 + "\n" * 30]
         for text in texts:
             for limit in (4, 5, 16, 17, 64, 1000):
-                pieces = migrate.pieces(text, limit)
-                self.assertEqual("".join(pieces), text)
-                self.assertTrue(all(0 < len(piece.encode()) <= limit for piece in pieces), (text, limit))
-        self.assertEqual(migrate.pieces("one two\nthree four", 12), ["one two\n", "three four"])
+                pieces = migrate.pieces(text.encode(), limit)
+                self.assertEqual("".join(piece.decode() for piece in pieces), text)
+                self.assertTrue(all(0 < len(piece) <= limit for piece in pieces), (text, limit))
+        self.assertEqual(migrate.pieces(b"one two\nthree four", 12), [b"one two\n", b"three four"])
 
     def test_batches_hold_items_and_tokens(self) -> None:
         batcher = migrate.Batcher()
@@ -321,6 +321,7 @@ class Replies(unittest.TestCase):
         with mock.patch.dict(sys.modules, {"sentence_transformers": library}):
             embedder = local.Embedder(threading.Event(), local.Usage())
         self.assertEqual((embedder.probe(), embedder.concurrency), (2, 1))
+        embedder.dimensions = 2
         head = struct.pack(">hh", 2, 0)
         self.assertEqual(embedder.embed(["abc"]), [head + struct.pack(">ff", 3, 1)])
 

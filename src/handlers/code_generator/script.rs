@@ -4,15 +4,14 @@
 //! the conditions that it wants, and `tail` together. Values are bound by name. The validator makes its own statements of the plan.
 
 mod sql;
+mod target;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::model::job::EmbeddingProvider;
+use crate::model::job::{EmbeddingProvider, OnDelete};
 use crate::model::metadata::{DataType, Dialect};
-use crate::model::plan::{
-    EmbeddingPlan, EntityPlan, MigrationPlan, PlanColumn, Section, TargetPlan,
-};
+use crate::model::plan::{EmbeddingPlan, EntityPlan, MigrationPlan, PlanColumn, Section};
 use sql::Sql;
 
 /// The version of the format, which the script and its plan always have in common.
@@ -23,7 +22,7 @@ const VERSION: u32 = 2;
 pub(super) struct ScriptPlan<'a> {
     version: u32,
     dialect: Dialect,
-    target: &'a TargetPlan,
+    target: ScriptTarget<'a>,
     embedding: &'a EmbeddingPlan,
     entities: Vec<ScriptEntity<'a>>,
 }
@@ -34,7 +33,12 @@ impl<'a> ScriptPlan<'a> {
         Self {
             version: VERSION,
             dialect: plan.dialect,
-            target: &plan.target,
+            target: ScriptTarget {
+                schema: &plan.target.schema,
+                table: &plan.target.table,
+                on_delete: plan.target.on_delete,
+                sql: target::statements(&plan.target),
+            },
             embedding: &plan.embedding,
             entities: plan
                 .entities
@@ -48,6 +52,16 @@ impl<'a> ScriptPlan<'a> {
     pub(super) const fn needs(&self) -> (Dialect, EmbeddingProvider) {
         (self.dialect, self.embedding.provider)
     }
+}
+
+/// Where a script writes.
+#[derive(Debug, Serialize)]
+struct ScriptTarget<'a> {
+    schema: &'a str,
+    table: &'a str,
+    on_delete: OnDelete,
+    /// Every statement by its name.
+    sql: Map<String, Value>,
 }
 
 /// An entity of a script.

@@ -16,7 +16,7 @@ pub(super) struct Sql {
 
 impl Sql {
     /// A quoted name. The drivers of PostgreSQL and MySQL take `%` for the beginning of a value's place, so it is doubled.
-    fn quoted(self, name: &str) -> String {
+    pub(super) fn quoted(self, name: &str) -> String {
         let name = format!("\"{}\"", name.replace('"', "\"\""));
         match self.dialect {
             Dialect::Sqlite => name,
