@@ -77,7 +77,8 @@ class Migration:
                 self._read_entity(reader)
         except BaseException as error:  # it belongs to the main thread
             outcome = error
-        self._put(outcome)
+        with contextlib.suppress(Interrupted):  # the main thread may be past it
+            self._put(outcome)
 
     def _read_entity(self, reader: EntityReader) -> None:
         name, counts, batcher = reader.name, self.counts[reader.name], Batcher()

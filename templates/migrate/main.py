@@ -148,21 +148,27 @@ class Run:
             self.usage = estimate(readers, self.counts, self.options.price)
             return
         target = Target(self.options.target, *self.options.shard)
-        self.dimensions = self.embedder.asked or target.dimensions_there() or 0
-        if target.dimensions_there() != self.dimensions:
-            self.dimensions = self.embedder.probe()
-        self.embedder.dimensions = self.dimensions
         target.epoch = self.epoch
+        try:
+            self._move(source, readers, target, self.embedder)
+        finally:
+            self.epoch = target.epoch  # also where the commit that began it had no answer
+            target.writing.close()  # the lock goes with it
+
+    def _move(self, source: Source, readers: list[EntityReader], target: Target, embedder: Embedder) -> None:
+        self.dimensions = embedder.asked or target.dimensions_there() or 0
+        if target.dimensions_there() != self.dimensions:
+            self.dimensions = embedder.probe()
+        embedder.dimensions = self.dimensions
         target.prepare(self.dimensions)
         ranges, snapshot = target.begin(source, readers)
-        self.epoch = target.epoch
         if target.shards > 1:
             source = open_source(self.options.source, snapshot) if snapshot else source
             self.snapshot_at = source.snapshot_at()
             readers = [EntityReader(source, entity, *ranges[entity["name"]]) for entity in PLAN["entities"]]
             readers = [reader for reader in readers if reader.width or target.shard == 1]
             self.counts |= {reader.name: Counts(source_rows=reader.check()) for reader in readers}
-        Migration(readers, self.embedder, target, self.counts).run()
+        Migration(readers, embedder, target, self.counts).run()
         source.close()
         self.open_shards = target.finish_shard(self.counts)
         if not self.open_shards:

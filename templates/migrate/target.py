@@ -126,11 +126,13 @@ class Target:
             self.run(f"LOCK TABLE {self.checkpoint} IN SHARE ROW EXCLUSIVE MODE")
             mine = f"FROM {self.checkpoint} WHERE entity = ANY(%s) AND shards = %s AND epoch >= %s"
             joins = self.one(f"SELECT 1 {mine} AND NOT finished AND shards > 1", names, self.shards, self.epoch)  # nosec B608: quoted
-            if self.epoch and not joins and self.one(f"SELECT max(epoch) FROM {self.checkpoint}") != self.epoch:  # nosec B608: quoted
+            newest = self.one(f"SELECT coalesce(max(epoch), 0) FROM {self.checkpoint}")  # nosec B608: quoted
+            if self.epoch and not joins and newest > self.epoch:
                 raise Failure(NEWER, "fenced")
             if joins:
                 self.run(f"DELETE FROM {self.seen} WHERE shard = %s", self.shard)  # nosec B608: quoted
             else:
+                self.epoch = newest + 1
                 self._begin_anew(source, readers)
             ranges = self.run(
                 f"UPDATE {self.checkpoint} SET documents = 0, chunks = 0, finished = false WHERE entity = ANY(%s)"  # nosec B608: quoted
@@ -142,7 +144,6 @@ class Target:
         return found, ranges[0][4] if ranges and joins else None
 
     def _begin_anew(self, source: Source, readers: list[EntityReader]) -> None:
-        epoch = 1 + self.one(f"SELECT coalesce(max(epoch), 0) FROM {self.checkpoint}")  # nosec B608: quoted
         self.run(f"DROP TABLE IF EXISTS {self.seen}")
         self.run(
             f"CREATE UNLOGGED TABLE {self.seen} (id uuid NOT NULL, document uuid NOT NULL, entity text NOT NULL,"
@@ -156,7 +157,7 @@ class Target:
                 self.run(
                     f"INSERT INTO {self.checkpoint} (entity, shard, shards, epoch, low, high, snapshot)"  # nosec B608: quoted
                     " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                    reader.name, shard, self.shards, epoch, repr(ends[shard - 1]), repr(ends[shard]), snapshot,
+                    reader.name, shard, self.shards, self.epoch, repr(ends[shard - 1]), repr(ends[shard]), snapshot,
                 )  # fmt: skip
 
     def compare(self, entity: str, page: Page, is_empty: bool) -> list[Chunk]:
@@ -191,12 +192,6 @@ class Target:
         last_key = batch[-1].source_key if batch else None
         try:
             with self.writing.transaction():
-                if known:
-                    self.run(f"DELETE FROM {self.table} WHERE id = ANY(%s)", known)  # nosec B608: quoted
-                if done:
-                    self._copy(self.writing, f"{self.table} ({COLUMNS})", (rows for rows, _ in done))
-                for identity, key, reason in refused:
-                    self._set_aside(entity, uuid.UUID(bytes=identity), key, reason)
                 fenced = self.run(
                     f"UPDATE {self.checkpoint} SET documents = documents + %s, chunks = chunks + %s,"  # nosec B608: quoted
                     " last_key = coalesce(%s::jsonb, last_key), updated_at = now()"
@@ -205,6 +200,12 @@ class Target:
                 )  # fmt: skip
                 if fenced.rowcount != 1:
                     raise Failure(NEWER, "fenced")
+                if known:
+                    self.run(f"DELETE FROM {self.table} WHERE id = ANY(%s)", known)  # nosec B608: quoted
+                if done:
+                    self._copy(self.writing, f"{self.table} ({COLUMNS})", (rows for rows, _ in done))
+                for identity, key, reason in refused:
+                    self._set_aside(entity, uuid.UUID(bytes=identity), key, reason)
         except psycopg.errors.UniqueViolation:
             raise Failure(f"entity `{entity}`: two rows have the same key, or a join multiplies rows") from None
         counts.embedded += written

@@ -17,7 +17,7 @@ def embedded(*arguments):
 migrate.Migration._embedded = embedded
 ";
 
-/// After the rows, before the checkpoint.
+/// After the rows and the checkpoint, before the commit.
 const IN_TRANSACTION: &str = "
 real = migrate.Target._copy
 def copy(connection, into, rows):

@@ -2,8 +2,14 @@
 //! and that the run after it ends complete and the one after that asks for nothing.
 
 mod api;
+mod copies;
+mod databases;
 mod kills;
+mod own_server;
 mod secrets;
+mod shards;
+mod through_relvec;
+mod wire;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -115,8 +121,12 @@ impl Script {
 
     /// Gives a script for a table of notes in PostgreSQL.
     async fn of_postgres() -> Self {
+        Self::of_rows(ROWS).await
+    }
+
+    async fn of_rows(rows: u64) -> Self {
         let source = postgres_url().await;
-        crate::relvec::postgres(&source, &notes(ROWS)).await;
+        crate::relvec::postgres(&source, &notes(rows)).await;
         Self::new(&source).await
     }
 
