@@ -141,14 +141,21 @@ class Run:
             self.usage = estimate(readers, self.counts, self.options.price)
             return
         target = Target(self.options.target, *self.options.shard)
+        target.epoch = self.epoch
+        try:
+            self._move(source, readers, target, self.embedder)
+        finally:
+            self.epoch = target.epoch  # also where the commit that began it had no answer
+            target.writing.close()  # the lock goes with it
+
+    def _move(self, source: Source, readers: list[EntityReader], target: Target, embedder: Embedder) -> None:
         there = target.dimensions_there() or 0
-        self.dimensions = self.embedder.asked or there
+        self.dimensions = embedder.asked or there
         if not there or there != self.dimensions:
-            self.dimensions = self.embedder.probe()
-        self.embedder.dimensions, target.epoch = self.dimensions, self.epoch
+            self.dimensions = embedder.probe()
+        embedder.dimensions = self.dimensions
         target.prepare(self.dimensions)
         ranges, snapshot = target.begin(source, readers)
-        self.epoch = target.epoch
         if target.shards > 1:
             source = open_source(self.options.source, snapshot) if snapshot else source
             self.snapshot_at = source.snapshot_at()
@@ -157,7 +164,7 @@ class Run:
             readers = [reader for reader in readers if reader.width or target.shard == 1]
             for reader in readers:
                 self.counts[reader.name]["source_rows"] = reader.check()
-        Migration(readers, self.embedder, target, self.counts).run()
+        Migration(readers, embedder, target, self.counts).run()
         source.connection.close()
         self.open_shards = target.finish_shard(self.counts)
         if not self.open_shards:

@@ -20,7 +20,12 @@ class Source:
         self.connection.read_only = True
         self.cursors = itertools.count()
         if snapshot and re.fullmatch("[0-9A-F-]+", snapshot):
-            self.connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'".encode())
+            try:
+                self.connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'".encode())
+            except psycopg.Error as error:
+                if error.sqlstate not in ("22023", "42704", "55000"):
+                    raise
+                self.connection.rollback()  # the shard that had it is through: this one reads at its own instant
         for setting in self.SETTINGS:
             self.connection.execute(setting.encode())
 

@@ -123,19 +123,19 @@ class Target:
         """Begins a run, or joins the one that another shard began; gives each entity's range of keys, and a snapshot to join."""
         with self.writing.transaction():
             self.run("lock_checkpoint")
-            joins = self.one("joins")
-            if self.epoch and not joins and self.one("epoch") != self.epoch:
+            joins, newest = self.one("joins"), self.one("epoch")
+            if self.epoch and not joins and newest > self.epoch:
                 raise Failure(NEWER, "fenced")
             if joins:
                 self.run("forget_shard")
             else:
+                self.epoch = newest + 1
                 self._begin_anew(source, readers)
             rows = self.run("begin_shard").fetchall()
         self.epoch = rows[0][3]
         return {row[0]: (ast.literal_eval(row[1]), ast.literal_eval(row[2])) for row in rows}, rows[0][4] if joins else None
 
     def _begin_anew(self, source: Source, readers: list[EntityReader]) -> None:
-        epoch = self.one("epoch") + 1
         self.run("drop_seen")
         self.run("create_seen")
         snapshot = source.export_snapshot() if self.shards > 1 else None
@@ -144,7 +144,7 @@ class Target:
             ends = [(), *reader.splits(self.shards), ()]
             for number, (low, high) in enumerate(itertools.pairwise(ends), 1):
                 values = {"number": number, "low": repr(low), "high": repr(high), "snapshot": snapshot}
-                self.run("add_checkpoint", entity=reader.name, **values | {"epoch": epoch})
+                self.run("add_checkpoint", entity=reader.name, **values)
 
     def compare(self, entity: str, page: Page, *, is_empty: bool) -> list[Chunk]:
         """Notes what the source has, and gives the chunks that the target lacks or has otherwise."""
@@ -177,14 +177,14 @@ class Target:
         last_key = batch[-1].source_key if batch else None
         try:
             with self.writing.transaction():
+                documents = sum(work.read.documents for work in works)
+                self._fenced("advance", entity=entity, documents=documents, chunks=written, last_key=last_key)
                 if known:
                     self.run("replace", ids="{" + ",".join(known) + "}")
                 if done:
                     self._copy(self.writing, "copy_rows", (rows for rows, _ in done))
                 for identity, key, reason in refused:
                     self.run("set_aside", entity=entity, id=uuid.UUID(bytes=identity), key=key, reason=storable(reason))
-                documents = sum(work.read.documents for work in works)
-                self._fenced("advance", entity=entity, documents=documents, chunks=written, last_key=last_key)
         except psycopg.errors.UniqueViolation:
             raise Failure(f"entity `{entity}`: two rows have the same key, or a join multiplies rows", "fan_out") from None
         counts["embedded"] += written

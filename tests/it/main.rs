@@ -10,6 +10,7 @@ mod findings;
 mod fuzz;
 mod graph_files;
 mod graphs;
+mod mock_api;
 mod relvec;
 mod schemas;
 mod scripted;
