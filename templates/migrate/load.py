@@ -93,9 +93,7 @@ class Migration:
 
     def _read_entity(self, reader: EntityReader) -> None:
         name, counts, batcher = reader.name, self.counts[reader.name], Batcher()
-        is_empty = self.target.is_empty(name)
-        for page in reader.pages():
-            missing = self.target.compare(name, page, is_empty=is_empty)
+        for page, missing in self._compared(reader):
             counts["empty"] += page.empty
             counts["unchanged"] += len(page.chunks) - len(missing)
             page.chunks = []
@@ -107,6 +105,19 @@ class Migration:
                 raise Interrupted
         if batch := batcher.take():
             self._embed(name, batch)
+
+    def _compared(self, reader: EntityReader) -> Iterator[tuple[Page, list[Chunk]]]:
+        """Gives each page with what the target lacks of it; the target is asked while the next page is made."""
+        is_empty = self.target.is_empty(reader.name)
+        with ThreadPoolExecutor(1) as asking:
+            before: tuple[Page, Future[list[Chunk]]] | None = None
+            for page in reader.pages():
+                asked = page, asking.submit(self.target.compare, reader.name, page, is_empty=is_empty)
+                if before:
+                    yield before[0], before[1].result()
+                before = asked
+            if before:
+                yield before[0], before[1].result()
 
     def _embed(self, entity: str, batch: list[Chunk]) -> None:
         self._put(Work(entity, batch=batch, vectors=self.pool.submit(self._embedded, entity, batch)))

@@ -95,9 +95,11 @@ ANALYZE {seen}
 DELETE FROM {table} t WHERE entity = %(entity)s AND NOT EXISTS (SELECT 1 FROM {seen} s WHERE s.id = t.id AND s.stored)
 AND {gone}
 -- compare
-SELECT count(DISTINCT s.document) FILTER (WHERE s.stored AND t.id IS NOT NULL), count(t.id) FILTER (WHERE s.stored),
+-- A document has the id of its first chunk.
+SELECT count(t.id) FILTER (WHERE s.stored AND s.id = s.document), count(t.id) FILTER (WHERE s.stored),
 count(DISTINCT s.document) FILTER (WHERE s.stored AND t.id IS NULL), count(*) FILTER (WHERE s.id IS NULL AND chunk = 0),
-count(s.id) - count(DISTINCT s.id), (SELECT count(*) FROM {quarantine} WHERE entity = %(entity)s)
+(SELECT count(*) FROM (SELECT FROM {seen} WHERE entity = %(entity)s GROUP BY id HAVING count(*) > 1) d),
+(SELECT count(*) FROM {quarantine} WHERE entity = %(entity)s)
 FROM (SELECT * FROM {seen} WHERE entity = %(entity)s) s
 FULL JOIN (SELECT id, chunk FROM {table} WHERE entity = %(entity)s AND (model = %(model)s OR %(keeps)s)) t ON t.id = s.id
 -- counts
