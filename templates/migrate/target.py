@@ -75,10 +75,10 @@ class Target:
         self.run("relaxed")
         self._lock("lock" if self.shards == 1 else "lock_shared", f"relvec {self.table}")
         self._lock("lock", f"relvec {self.table} {self.shard}")
-        self.extension = self._extension()
         wanted = f"{self.type}({dimensions})"
         with self.writing.transaction():
             self.run("lock_setup", lock=f"relvec {self.table}")
+            self.extension = self._extension()
             if not self.one("schema"):
                 self.run("create_schema")
             if self.one("old_checkpoint"):  # what an older script noted can be found out again
