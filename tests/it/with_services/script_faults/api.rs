@@ -212,6 +212,30 @@ async fn retry_after_is_waited_for_by_all_and_capped() {
 }
 
 #[tokio::test]
+async fn a_run_has_a_budget_of_attempts() {
+    let script = Script::of_postgres().await;
+    // Two of three fail, and never one text twice as often as a single request may be sent.
+    script.mock.behave(|asked| {
+        if asked.number % 3 == 1 {
+            Reply::Good
+        } else {
+            status(500)
+        }
+    });
+    let code_of_budget =
+        "assert migrate.RETRY_BUDGET == 100; migrate.RETRY_BUDGET = 5; migrate.PAUSE_BASE = 0.001";
+    let ended = script.run(&mut script.changed(code_of_budget));
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_eq!(code(&ended), "embedding_unreachable");
+    assert!(ended.stderr.contains("it fails too often"), "{ended:?}");
+    let stored = script.stored().await;
+    let requests = script.mock.requests() as u64;
+    assert!(requests < 3 * ROWS / ITEMS, "{requests} requests");
+    let report = script.assert_completes().await;
+    assert_eq!(report["entities"][0]["unchanged"], stored);
+}
+
+#[tokio::test]
 async fn more_at_once_than_the_api_takes_is_found_out() {
     const TAKES: usize = 2;
     let script = Script::of_postgres().await;

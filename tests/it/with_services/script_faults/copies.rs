@@ -119,5 +119,5 @@ async fn a_copy_whose_connection_was_ended_finds_that_another_took_over() {
 async fn a_copy_that_can_still_write_is_fenced_by_its_epoch() {
     let script = Script::of_postgres().await;
     // Without its lock only the epoch keeps it from writing.
-    a_stopped_copy(&script, "migrate.Target._lock = lambda self: None", false).await;
+    a_stopped_copy(&script, "migrate.Target._lock = lambda *_: None", false).await;
 }

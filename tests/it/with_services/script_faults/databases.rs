@@ -170,6 +170,34 @@ async fn databases_that_stand_still_for_a_while_are_waited_for() {
     script.assert_completes().await;
 }
 
+#[tokio::test]
+async fn a_source_that_never_answers_is_left_by_the_second_signal() {
+    let mut script = Script::of_postgres().await;
+    let wire = Wire::start(&script.source, "no statement", |_| None);
+    let direct = std::mem::replace(&mut script.source, wire.url.clone());
+    script.mock.delay(SLOW);
+    let child = script.start(&mut script.changed(SMALL_PAGES));
+    script.until_stored(ITEMS).await;
+    wire.hold();
+    script.mock.delay(Duration::ZERO);
+    super::kills::send("TERM", child.id());
+    // What was read is still embedded and written; then the script waits for the source.
+    let mut stored = 0;
+    while stored < script.stored().await {
+        stored = script.stored().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    super::kills::send("TERM", child.id());
+    let ended = script.end(child);
+    assert_ne!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.is_empty(), "no report: {ended:?}");
+    script.source = direct;
+    let stored = script.stored().await;
+    assert!((ITEMS..ROWS).contains(&stored), "{stored} are there");
+    let report = script.assert_completes().await;
+    assert_eq!(report["entities"][0]["unchanged"], stored);
+}
+
 /// What libpq does of itself about a connection whose other end is gone without a word.
 #[tokio::test]
 async fn a_dead_connection_is_noticed_within_a_minute() {

@@ -20,11 +20,11 @@ migrate.Migration._embedded = embedded
 /// After the rows and the checkpoint, before the commit.
 const IN_TRANSACTION: &str = "
 real = migrate.Target._copy
-def copy(connection, into, rows):
-    real(connection, into, rows)
-    if 'source_key' in into:
+def copy(*arguments):
+    real(*arguments)
+    if 'copy_rows' in arguments:
         kill_at_the_right_hit()
-migrate.Target._copy = staticmethod(copy)
+migrate.Target._copy = copy
 ";
 
 /// Every transaction of a run: those that make the tables, begin, write, finish and settle.

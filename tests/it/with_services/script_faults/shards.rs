@@ -101,12 +101,17 @@ async fn shards_of_sqlite_are_the_whole() {
 #[tokio::test]
 async fn shards_of_postgres_that_run_at_once_read_one_instant() {
     let script = Script::of_postgres().await;
-    script.mock.delay(Duration::from_millis(300));
+    script.mock.delay(Duration::from_millis(1_500));
     let first = started(&script, 1);
     script.until_stored(ITEMS).await;
     let change = "UPDATE notes SET body = 'A note that was changed too late.' WHERE id > 600; DELETE FROM notes WHERE id = 1200";
     crate::relvec::postgres(&script.source, change).await;
     let others = [started(&script, 2), started(&script, 3)];
+    let joined = "SELECT count(DISTINCT shard) FROM relvec_documents_seen";
+    while script.number(joined).await < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    script.mock.delay(Duration::ZERO);
     let mut reports = vec![];
     for shard in others.into_iter().chain([first]) {
         let ended = script.end(shard);
@@ -154,6 +159,37 @@ async fn a_shard_that_was_killed_is_started_again() {
     assert_eq!(report["entities"][0]["source_rows"], ROWS, "{report:#}");
     assert_eq!(report["entities"][0]["documents"], ROWS, "{report:#}");
     script.mock.delay(Duration::ZERO);
+    script.assert_whole().await;
+    script.assert_completes().await;
+}
+
+#[tokio::test]
+async fn shards_whose_source_breaks_off_join_again() {
+    let script = Script::of_postgres().await;
+    script.mock.delay(Duration::from_millis(1_500));
+    let shards = [1, 2, 3].map(|number| started(&script, number));
+    let joined = "SELECT count(DISTINCT shard) FROM relvec_documents_seen";
+    script.until_stored(ITEMS).await;
+    while script.number(joined).await < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    super::databases::end_sessions(&script.source).await;
+    script.mock.delay(Duration::ZERO);
+    let reports = shards.map(|shard| {
+        let ended = script.end(shard);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        report(&ended)
+    });
+    assert!(
+        reports.iter().any(|report| report["passes"] == 2),
+        "{reports:#?}"
+    );
+    let last = reports
+        .iter()
+        .filter(|report| report["open_shards"] == json!([]));
+    let last: Vec<&Value> = last.collect();
+    assert_eq!(last.len(), 1, "{reports:#?}");
+    assert_eq!(last[0]["entities"][0]["documents"], ROWS, "{last:#?}");
     script.assert_whole().await;
     script.assert_completes().await;
 }

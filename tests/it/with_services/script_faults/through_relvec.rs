@@ -6,6 +6,20 @@ use super::{IN_FLIGHT, ITEMS, Script};
 use crate::mock_api::Reply;
 use crate::relvec::stage;
 
+/// Gives the job of a script, for the whole graph.
+fn job(script: &Script) -> Value {
+    json!({
+        // A run that waits outlives this process, so its secrets have to stand elsewhere.
+        "source": {"url_env": "SHOP_URL"},
+        "target": {"url_env": "VECTORS_URL"},
+        "embedding": {
+            "provider": "openai", "base_url": script.mock.base_url(), "model": "mock", "dimensions": 8,
+            "api_key_env": "OPENAI_API_KEY",
+        },
+        "execution": {"mode": "process", "runtime": "script"},
+    })
+}
+
 #[tokio::test]
 async fn a_key_that_is_refused_in_the_middle_is_an_open_question() {
     // More rows than a few of relvec's own batches hold.
@@ -18,16 +32,12 @@ async fn a_key_that_is_refused_in_the_middle_is_an_open_question() {
             Reply::Status(401, None)
         }
     });
-    let job = json!({
-        "source": {"url": script.source},
-        "target": {"url": script.target},
-        "embedding": {
-            "provider": "openai", "base_url": script.mock.base_url(), "model": "mock", "dimensions": 8,
-            "api_key_env": "OPENAI_API_KEY",
-        },
-        "execution": {"mode": "process", "runtime": "script"},
-    });
-    let environment = [("OPENAI_API_KEY", script.key.as_str())];
+    let job = job(&script);
+    let environment = [
+        ("OPENAI_API_KEY", script.key.as_str()),
+        ("SHOP_URL", &script.source),
+        ("VECTORS_URL", &script.target),
+    ];
     let (code, run) = script.relvec.run_graph("default", &job, &environment);
     assert_eq!((code, &run["status"]), (3, &json!("waiting")), "{run:#}");
     assert_eq!(stage(&run, "executor")["status"], "waiting", "{run:#}");
