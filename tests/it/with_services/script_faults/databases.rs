@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, Row as _};
 
 use super::own_server::OwnServer;
 use super::wire::{Cut, Wire};
-use super::{IN_FLIGHT, ITEMS, ROWS, Script, code, note, notes, report};
+use super::{IN_FLIGHT, ITEMS, ROWS, SMALL_WRITES, Script, code, note, notes, report};
 use crate::relvec::{mariadb, postgres, sqlite};
 use crate::services::mariadb_url;
 
@@ -63,7 +63,9 @@ async fn a_target_that_restarts_is_gone_on_with() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let report = report(&ended);
     assert!(report["passes"].as_u64() > Some(1), "{report}");
-    assert!(script.mock.embedded_again() <= IN_FLIGHT * ITEMS);
+    // A crash may take the last commits along, rows and checkpoint together.
+    let again = script.mock.embedded_again();
+    assert!(again < ROWS, "{again} texts were embedded again");
     script.assert_whole().await;
     script.assert_completes().await;
 }
@@ -79,7 +81,7 @@ async fn the_outcome_of_a_commit_is_read_and_not_guessed() {
         _ => None,
     });
     let direct = std::mem::replace(&mut script.target, wire.url.clone());
-    let ended = script.migrate();
+    let ended = script.run(&mut script.changed(SMALL_WRITES));
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(wire.cuts() >= 4, "{} cuts", wire.cuts());
     assert_eq!(report(&ended)["passes"], 1 + wire.cuts());

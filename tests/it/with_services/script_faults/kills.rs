@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{IN_FLIGHT, ITEMS, ROWS, Script};
+use super::{IN_FLIGHT, ITEMS, ROWS, SMALL_WRITES, Script};
 
 const SIGKILL: i32 = 9;
 
@@ -52,7 +52,7 @@ async fn killed_again_and_again(hook: &str, at_least: u32) {
     script.mock.delay(Duration::from_millis(15));
     let (mut kills, mut stored) = (0, 0);
     loop {
-        let mut command = script.changed(hook);
+        let mut command = script.changed(&format!("{SMALL_WRITES}{hook}"));
         let mut child = script.start(command.env("AT", (kills + 1).to_string()));
         let status = child.wait().expect("it ends");
         let now = script.stored().await;

@@ -36,8 +36,12 @@ const ROWS: u64 = 1_200;
 const ITEMS: u64 = 20;
 const AT_ONCE: u64 = 4;
 
-/// Batches that may have been sent and not yet written: a queue of twice the requests at once and two, and one in each hand.
-const IN_FLIGHT: u64 = 2 * AT_ONCE + 2 + AT_ONCE + 1;
+/// Two batches at most in a transaction; otherwise a slow machine would write more at once.
+const SMALL_WRITES: &str = "migrate.WRITE_ROWS = 40";
+
+/// Batches that may have been sent and not yet written: a queue of twice the requests at once and two, one in the reader's hand
+/// and, with [`SMALL_WRITES`], three in the writer's.
+const IN_FLIGHT: u64 = 2 * AT_ONCE + 2 + 1 + 3;
 
 /// What a test puts before the script's start: it imports the file as it is, and changes what the test wants in memory.
 const DRIVER: &str = "\
