@@ -8,7 +8,7 @@ use crate::cli::{Format, RetryArgs, RunsCommand};
 use crate::error::Result;
 use crate::graph::event::RunStatus;
 use crate::launch::retry::{Refusal, Retried, RetryRequest, Wanted};
-use crate::launch::{Control, Launch};
+use crate::launch::{Accepted, Control, Launch};
 use crate::report::Report;
 use crate::report::terminal;
 use crate::settings::Settings;
@@ -66,6 +66,7 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
             print_run(&store.document(run).await?, &launch, format)?;
         }
         RunsCommand::Retry(args) => return retry(&launch, &args).await,
+        RunsCommand::Validate { run, format } => return validate(&launch, run, format).await,
         RunsCommand::Answer {
             run,
             question,
@@ -165,12 +166,23 @@ async fn retry(launch: &Launch, args: &RetryArgs) -> Result<u8> {
         eprintln!("note: {note}");
     }
     eprintln!("run {} is a retry of run {}", accepted.run_id, args.run);
+    execute_accepted(launch, accepted, args.format).await
+}
+
+/// Makes a validation of an earlier run and executes it in this process.
+async fn validate(launch: &Launch, run: Uuid, format: Format) -> Result<u8> {
+    let accepted = launch.accept_validation(run, Origin::Command).await?;
+    eprintln!("run {} validates run {run}", accepted.run_id);
+    execute_accepted(launch, accepted, format).await
+}
+
+async fn execute_accepted(launch: &Launch, accepted: Accepted, format: Format) -> Result<u8> {
     let control = Control::default();
     let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
     let secrets = accepted.secrets.unwrap_or_default();
     let executed = launch.execute(accepted.run_id, secrets, &control, &mut reports);
     let document = until_interrupted(&control, executed).await?;
-    print_ended(&document, launch, args.format)?;
+    print_ended(&document, launch, format)?;
     Ok(document.exit_code())
 }
 
