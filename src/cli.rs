@@ -284,6 +284,9 @@ pub enum RunsCommand {
     Validate {
         /// The earlier run
         run: Uuid,
+        /// A job whose connection strings are used, where passwords stood in the earlier one itself: no run keeps them
+        #[arg(long, value_name = "FILE")]
+        input: Option<PathBuf>,
         /// How the result is printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,

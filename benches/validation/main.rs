@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use futures::TryStreamExt as _;
 use relvec::model::plan::MigrationPlan;
-use relvec::reconcile;
+use relvec::reconcile::{self, Vectors};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, ValueRef as _};
@@ -77,7 +77,7 @@ fn size(row: &PgRow) -> usize {
 
 async fn validate(url: String, dimensions: u32) -> u64 {
     let url = url.into();
-    let compared = reconcile::compare(&plan(dimensions), &url, &url, None, &|_| ())
+    let compared = reconcile::compare(&plan(dimensions), &url, &url, Vectors::default(), &|_| ())
         .await
         .expect("both tables");
     let entity = compared.entities.first().expect("one entity");
@@ -94,9 +94,7 @@ async fn validate(url: String, dimensions: u32) -> u64 {
 
 fn plan(dimensions: u32) -> MigrationPlan {
     let source = |column: &str, data_type: &str| json!({"alias": "r", "column": column, "data_type": data_type});
-    let field = |column: &str| {
-        json!({"section": "field", "label": column, "score": 1.0, "reasons": [], "source": source(column, "text")})
-    };
+    let field = |column: &str| json!({"section": "field", "label": column, "score": 1.0, "reasons": [], "source": source(column, "text")});
     let plan: Value = json!({
         "version": 1, "dialect": "postgres", "database": "postgres",
         "target": {"schema": "public", "table": "documents"},

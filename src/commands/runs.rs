@@ -1,17 +1,19 @@
 //! `relvec runs`: what the run store holds, and what can be done about it.
 
+use std::path::Path;
+
 use uuid::Uuid;
 
-use super::jobs::{open, print_ended, print_run, until_interrupted};
+use super::jobs::{open, print_ended, print_run, read_json, until_interrupted};
 use super::{explain, print_json, show, word};
 use crate::cli::{Format, RetryArgs, RunsCommand};
 use crate::error::Result;
 use crate::graph::event::RunStatus;
 use crate::launch::retry::{Refusal, Retried, RetryRequest, Wanted};
-use crate::launch::{Accepted, Control, Launch};
+use crate::launch::{Accepted, Control, Launch, prepare};
 use crate::report::Report;
 use crate::report::terminal;
-use crate::settings::Settings;
+use crate::settings::{Settings, variable};
 use crate::store::Origin;
 
 /// The most events that are read at once.
@@ -66,7 +68,9 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
             print_run(&store.document(run).await?, &launch, format)?;
         }
         RunsCommand::Retry(args) => return retry(&launch, &args).await,
-        RunsCommand::Validate { run, format } => return validate(&launch, run, format).await,
+        RunsCommand::Validate { run, input, format } => {
+            return validate(&launch, run, input.as_deref(), format).await;
+        }
         RunsCommand::Answer {
             run,
             question,
@@ -170,8 +174,10 @@ async fn retry(launch: &Launch, args: &RetryArgs) -> Result<u8> {
 }
 
 /// Makes a validation of an earlier run and executes it in this process.
-async fn validate(launch: &Launch, run: Uuid, format: Format) -> Result<u8> {
-    let accepted = launch.accept_validation(run, Origin::Command).await?;
+async fn validate(launch: &Launch, run: Uuid, input: Option<&Path>, format: Format) -> Result<u8> {
+    let job = input.map(read_json).transpose()?;
+    let job = job.map(|job| prepare(&job, variable)).transpose()?;
+    let accepted = launch.accept_validation(run, job, Origin::Command).await?;
     eprintln!("run {} validates run {run}", accepted.run_id);
     execute_accepted(launch, accepted, format).await
 }

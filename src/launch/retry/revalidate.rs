@@ -19,26 +19,42 @@ use crate::graph::plan::{Plan, Selection};
 use crate::graph::result::RecordedStage;
 use crate::handlers::code_generator::CodeGenerator;
 use crate::handlers::run_validation::RunValidation;
+use crate::launch::job::PreparedJob;
 use crate::launch::run::{Accepted, Launch, one_text, recorded};
+use crate::model::job::JobInput;
 use crate::store::{NewRun, Origin, StoredRun};
 
 /// The graph of such runs; a team's own folder may hold another one of that name.
 const GRAPH: &str = "revalidate";
 
 impl Launch {
-    /// Makes the validation of an earlier run durable; [`Launch::execute`] runs it.
+    /// Makes the validation of an earlier run durable; [`Launch::execute`] runs it. The secrets are those of the job, if there is
+    /// one, else what can be found again of the run's own.
     ///
     /// # Errors
-    /// There is no such run, it is at work, it generated no code, or the store or the new run's folder cannot be written.
-    pub async fn accept_validation(&self, run_id: Uuid, origin: Origin) -> Result<Accepted> {
+    /// There is no such run, it is at work, it generated no code, the job is of another source or target, or the store or the new
+    /// run's folder cannot be written.
+    pub async fn accept_validation(
+        &self,
+        run_id: Uuid,
+        job: Option<PreparedJob>,
+        origin: Origin,
+    ) -> Result<Accepted> {
         let stored = self.store().load(run_id).await?;
         if self.is_executed(run_id) {
-            return Err(
-                Error::new(ErrorKind::Conflict, format!("run {run_id} is being executed"))
-                    .hint("validate it when it has ended, or waits"),
-            );
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("run {run_id} is being executed"),
+            )
+            .hint("validate it when it has ended, or waits"));
         }
-        let secrets = self.secrets(run_id).await?;
+        let (secrets, inline_secrets) = match job {
+            Some(job) => {
+                same_databases(&stored, &job.input)?;
+                (job.secrets, job.inline_secrets)
+            }
+            None => (self.secrets(run_id).await?, stored.inline_secrets.clone()),
+        };
         let source = graphs::named(GRAPH, self.settings())?;
         let file = graphs::load(&source, self.settings()).map_err(Diagnostics::into_error)?;
         let plan = Plan::select(&file, self.catalog(), &Selection::default())
@@ -47,7 +63,10 @@ impl Launch {
         let choice = choose(&plan, &before, run_id)?;
         let adopted = adopt(&stored, &plan, &before, &choice);
         let id = Uuid::now_v7();
-        let (old, new) = (self.settings().artifacts(run_id), self.settings().artifacts(id));
+        let (old, new) = (
+            self.settings().artifacts(run_id),
+            self.settings().artifacts(id),
+        );
         // What is gone or changed stays away, so that the validation finds it missing.
         for stage in before.values_mut() {
             let whole = |file: &_| files::check(&old, std::slice::from_ref(file)).is_none();
@@ -63,7 +82,7 @@ impl Launch {
                 graph_text: &one_text(&source, &file),
                 graph_path: self.own_path(&source).as_deref(),
                 job: &whole_job(&stored.job),
-                inline_secrets: &stored.inline_secrets,
+                inline_secrets: &inline_secrets,
                 fingerprint: &format!("validate {run_id}"),
                 idempotency_key: None,
                 adopted: Some(&adopted),
@@ -125,6 +144,25 @@ fn choose(plan: &Plan, before: &HashMap<String, RecordedStage>, run_id: Uuid) ->
         left_out: left_out.collect(),
         again,
     })
+}
+
+/// Refuses a job of other databases than the run's, as far as the addresses stand in both.
+fn same_databases(stored: &StoredRun, job: &JobInput) -> Result<()> {
+    for (place, given) in [("source", &job.source.url), ("target", &job.target.url)] {
+        let kept = stored.job[place]["url"].as_str();
+        if let (Some(kept), Some(given)) = (kept, given.as_deref())
+            && kept != given
+        {
+            let message = format!(
+                "the job's {place} is {given}, and that of run {} was {kept}",
+                stored.id
+            );
+            return Err(Error::new(ErrorKind::Invalid, message).hint(format!(
+                "to compare other databases: relvec run {GRAPH} --input job.json"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The job without what it leaves out of its own graph.
