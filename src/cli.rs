@@ -43,7 +43,7 @@ pub enum Command {
     Handlers(HandlersArgs),
     /// Prints a JSON Schema: job, graph, run, or a kind of output
     Schema(SchemaArgs),
-    /// Lists runs, and shows, explains, answers, cancels or retries one
+    /// Lists runs, and shows, explains, answers, cancels, retries or validates one
     Runs {
         /// What to do with runs.
         #[command(subcommand)]
@@ -280,6 +280,17 @@ pub enum RunsCommand {
     /// Makes a new run of one that is over: it takes over what ended well and does the rest again
     #[command(override_usage = "relvec runs retry <RUN> [OPTIONS]")]
     Retry(RetryArgs),
+    /// Compares source and target of an earlier run as they are now, in a run of its own
+    Validate {
+        /// The earlier run
+        run: Uuid,
+        /// A job whose connection strings are used, where passwords stood in the earlier one itself: no run keeps them
+        #[arg(long, value_name = "FILE")]
+        input: Option<PathBuf>,
+        /// How the result is printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Answers a question of a waiting run and goes on with it
     Answer {
         /// The run

@@ -1,25 +1,45 @@
 //! The independent comparison of source and target: relvec reads both itself and believes no report.
 //!
 //! 1. [`compare`] opens a snapshot of each side and looks at the target's catalogue.
-//! 2. [`entity`] walks both sides of an entity in the order of the key: a merge join, so memory does not grow with rows.
-//! 3. [`verdict`] says what that means.
+//! 2. [`entity`] reads both sides of an entity once and brings together what has the same key: a hash join over [`partitions`], so
+//!    that memory does not grow with rows.
+//! 3. [`vectors`] looks closer at a sample.
+//! 4. [`verdict`] says what that means.
 
+use futures::TryStreamExt as _;
 use futures::stream::{self, StreamExt as _};
 use secrecy::SecretString;
 
 use crate::error::{ErrorKind, Result};
 use crate::model::plan::MigrationPlan;
-use crate::model::validation::{Check, EntityValidation};
-use crate::service::target::{TableFacts, Target};
-use crate::source;
+use crate::model::validation::{Check, EntityValidation, VectorSample};
+use crate::service::embedding::EmbeddingApi;
+use crate::service::target::{TableFacts, Target, Wanted};
+use crate::source::{self, Snapshot};
 
 pub mod entity;
+mod partitions;
+mod vectors;
 pub mod verdict;
 
 use entity::{Broken, Expected};
+use vectors::Exact;
 
 /// Gives the vector that a text must have, from the text and the numbers a vector; only for models that relvec computes.
 pub type Embed = fn(&str, usize) -> Vec<f32>;
+
+/// How vectors are checked, beyond their dimension, norm and model.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Vectors<'a> {
+    /// Computes the vector of every chunk again.
+    pub own: Option<Embed>,
+    /// Computes those of a sample again.
+    pub api: Option<&'a EmbeddingApi>,
+    /// Chunks of that sample.
+    pub embedded_again: u32,
+    /// Chunks whose nearest neighbours are looked up, exactly and by the index.
+    pub recall: u32,
+}
 
 /// pgvector indexes `vector` up to this dimension; above it the column is a `halfvec`.
 const VECTOR_LIMIT: u32 = 2000;
@@ -38,6 +58,8 @@ pub struct Comparison {
     pub source_checks: Vec<Check>,
     /// The entities that could be compared.
     pub entities: Vec<EntityValidation>,
+    /// What a sample says about the vectors.
+    pub vectors: VectorSample,
 }
 
 /// Compares every entity of a plan. `progress` is told the number of documents so far.
@@ -48,11 +70,13 @@ pub async fn compare(
     plan: &MigrationPlan,
     source_url: &SecretString,
     target_url: &SecretString,
-    embed: Option<Embed>,
+    vectors: Vectors<'_>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Comparison> {
     let mut target = Target::open(target_url, &plan.target).await?;
     let facts = target.facts().await?;
+    let names: Vec<String> = plan.entities.iter().map(|e| e.name.clone()).collect();
+    let mut exact = Exact::draw(&mut target, facts.as_ref(), &names, vectors.recall).await?;
     let driver = source::open(source_url)?;
     let multiplying = source::fan_out::multiplying(driver.as_ref(), plan).await?;
     let mut snapshot = driver.snapshot().await?;
@@ -61,6 +85,7 @@ pub async fn compare(
         target_checks: target_checks(plan, facts.as_ref()),
         source_checks: Vec::new(),
         entities: Vec::new(),
+        vectors: VectorSample::default(),
     };
     let mut done = 0;
     for entity in &plan.entities {
@@ -69,22 +94,20 @@ pub async fn compare(
             comparison.source_checks.push(check);
             continue;
         }
-        let quarantined = target.quarantined(entity).await?;
-        let documents = if facts.is_some() {
-            target.documents(entity, embed.is_some())
-        } else {
-            stream::empty().boxed()
-        };
         let expected = Expected {
             entity,
             model: &plan.embedding.model,
             dimensions: wanted_dimensions(plan, facts.as_ref()),
-            embed,
+            embed: vectors.own,
             on_delete: plan.target.on_delete,
         };
-        let rows = snapshot.documents(entity);
+        let sides = Sides {
+            snapshot: snapshot.as_mut(),
+            target: &mut target,
+            facts: facts.as_ref(),
+        };
         let count = |rows| progress(done + rows);
-        match entity::compare(&expected, rows, documents, quarantined, &count).await {
+        match sides.compare(&expected, &mut exact, &count).await {
             Ok(found) => {
                 done += found.source_rows;
                 comparison.source_checks.push(columns(&entity.name, None));
@@ -97,7 +120,80 @@ pub async fn compare(
             Err(Broken::Source(error) | Broken::Target(error)) => return Err(error),
         }
     }
+    if let Some(facts) = &facts {
+        let checks = sampled(
+            &mut target,
+            facts,
+            &names,
+            vectors,
+            &exact,
+            &mut comparison.vectors,
+        );
+        comparison.target_checks.extend(checks.await?);
+    }
     Ok(comparison)
+}
+
+/// Both sides, open.
+struct Sides<'a> {
+    snapshot: &'a mut dyn Snapshot,
+    target: &'a mut Target,
+    facts: Option<&'a TableFacts>,
+}
+
+impl Sides<'_> {
+    async fn compare(
+        self,
+        expected: &Expected<'_>,
+        exact: &mut Exact,
+        count: &(dyn Fn(u64) + Sync),
+    ) -> Result<EntityValidation, Broken> {
+        let entity = expected.entity;
+        let quarantined = self.target.quarantined(entity).await;
+        let quarantined = quarantined.map_err(Broken::Target)?;
+        let queries = exact.queries().to_vec();
+        let wanted = Wanted {
+            vectors: expected.embed.is_some(),
+            distances: self.facts.map(|facts| (facts, queries.as_slice())),
+        };
+        let chunks = if self.facts.is_some() {
+            self.target.chunks(entity, wanted)
+        } else {
+            stream::empty().boxed()
+        };
+        let chunks = chunks.inspect_ok(|(_, chunk)| exact.see(&chunk.distances));
+        let rows = self.snapshot.documents(entity);
+        entity::compare(expected, rows, chunks.boxed(), quarantined, count).await
+    }
+}
+
+/// Looks closer at a few vectors.
+async fn sampled(
+    target: &mut Target,
+    facts: &TableFacts,
+    entities: &[String],
+    vectors: Vectors<'_>,
+    exact: &Exact,
+    sample: &mut VectorSample,
+) -> Result<Vec<Check>> {
+    let mut checks = Vec::new();
+    vectors::recall(target, facts, exact, sample).await?;
+    if let Some(recall) = sample.recall {
+        checks.push(Check {
+            name: "recall".to_owned(),
+            passed: true,
+            detail: format!(
+                "the index finds {:.1} % of the exact ten nearest, for {} vectors of a sample",
+                recall * 100.0,
+                sample.recall_queries
+            ),
+        });
+    }
+    if let Some(api) = vectors.api {
+        let chunks = target.sample(entities, vectors.embedded_again).await?;
+        checks.extend(vectors::embed_again(api, &chunks, sample).await);
+    }
+    Ok(checks)
 }
 
 /// The source answers, and what it says is that the plan does not fit it.

@@ -253,6 +253,7 @@ mod tests {
                 text: "Nothing is proven. Accept the run as it is?".to_owned(),
                 choices: vec!["approve".to_owned(), "reject".to_owned()],
                 default: None,
+                expires_at: None,
                 blocking: true,
             }],
             generated_artifacts: Vec::new(),

@@ -118,7 +118,23 @@ pub fn print_warnings(plan: &Plan) {
 /// # Errors
 /// The file cannot be read, is not JSON, or is larger than a job can be.
 pub fn read_job(args: &JobArgs) -> Result<Value> {
-    let path = &args.input;
+    let mut job = read_json(&args.input)?;
+    for assignment in &args.sets {
+        set(&mut job, assignment)?;
+    }
+    for (key, stages) in [("skip", &args.skip), ("only", &args.only)] {
+        if !stages.is_empty() {
+            set(&mut job, &format!("{key}={}", json!(stages)))?;
+        }
+    }
+    Ok(job)
+}
+
+/// Reads a job file, `-` for standard input.
+///
+/// # Errors
+/// As [`read_job`].
+pub fn read_json(path: &Path) -> Result<Value> {
     let shown = if path.as_os_str() == "-" {
         "standard input".to_owned()
     } else {
@@ -146,16 +162,7 @@ pub fn read_job(args: &JobArgs) -> Result<Value> {
     if text.len() as u64 > JOB_BYTES {
         return Err(unreadable(std::io::Error::other("it is larger than 1 MiB")));
     }
-    let mut job: Value = serde_json::from_slice(&text).map_err(|error| unreadable(error.into()))?;
-    for assignment in &args.sets {
-        set(&mut job, assignment)?;
-    }
-    for (key, stages) in [("skip", &args.skip), ("only", &args.only)] {
-        if !stages.is_empty() {
-            set(&mut job, &format!("{key}={}", json!(stages)))?;
-        }
-    }
-    Ok(job)
+    serde_json::from_slice(&text).map_err(|error| unreadable(error.into()))
 }
 
 /// Serves relvec's own embeddings until it is stopped.

@@ -1,17 +1,19 @@
 //! `relvec runs`: what the run store holds, and what can be done about it.
 
+use std::path::Path;
+
 use uuid::Uuid;
 
-use super::jobs::{open, print_ended, print_run, until_interrupted};
+use super::jobs::{open, print_ended, print_run, read_json, until_interrupted};
 use super::{explain, print_json, show, word};
 use crate::cli::{Format, RetryArgs, RunsCommand};
 use crate::error::Result;
 use crate::graph::event::RunStatus;
 use crate::launch::retry::{Refusal, Retried, RetryRequest, Wanted};
-use crate::launch::{Control, Launch};
+use crate::launch::{Accepted, Control, Launch, prepare};
 use crate::report::Report;
 use crate::report::terminal;
-use crate::settings::Settings;
+use crate::settings::{Settings, variable};
 use crate::store::Origin;
 
 /// The most events that are read at once.
@@ -66,6 +68,9 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
             print_run(&store.document(run).await?, &launch, format)?;
         }
         RunsCommand::Retry(args) => return retry(&launch, &args).await,
+        RunsCommand::Validate { run, input, format } => {
+            return validate(&launch, run, input.as_deref(), format).await;
+        }
         RunsCommand::Answer {
             run,
             question,
@@ -165,12 +170,25 @@ async fn retry(launch: &Launch, args: &RetryArgs) -> Result<u8> {
         eprintln!("note: {note}");
     }
     eprintln!("run {} is a retry of run {}", accepted.run_id, args.run);
+    execute_accepted(launch, accepted, args.format).await
+}
+
+/// Makes a validation of an earlier run and executes it in this process.
+async fn validate(launch: &Launch, run: Uuid, input: Option<&Path>, format: Format) -> Result<u8> {
+    let job = input.map(read_json).transpose()?;
+    let job = job.map(|job| prepare(&job, variable)).transpose()?;
+    let accepted = launch.accept_validation(run, job, Origin::Command).await?;
+    eprintln!("run {} validates run {run}", accepted.run_id);
+    execute_accepted(launch, accepted, format).await
+}
+
+async fn execute_accepted(launch: &Launch, accepted: Accepted, format: Format) -> Result<u8> {
     let control = Control::default();
     let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
     let secrets = accepted.secrets.unwrap_or_default();
     let executed = launch.execute(accepted.run_id, secrets, &control, &mut reports);
     let document = until_interrupted(&control, executed).await?;
-    print_ended(&document, launch, args.format)?;
+    print_ended(&document, launch, format)?;
     Ok(document.exit_code())
 }
 

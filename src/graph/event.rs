@@ -262,6 +262,9 @@ pub struct Question {
     /// The answer that holds where nobody gives one.
     #[serde(default)]
     pub default: Option<String>,
+    /// When the default holds if nobody has answered by then, in RFC 3339; absent where the question waits for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
     /// Whether the run must not go on without an answer.
     pub blocking: bool,
 }

@@ -158,6 +158,7 @@ fn question(id: &str) -> Question {
         text: "go on?".to_owned(),
         choices: vec!["yes".to_owned()],
         default: None,
+        expires_at: None,
         blocking: true,
     }
 }

@@ -82,6 +82,7 @@ fn denied_questions(denied: &[TableRef]) -> Vec<Question> {
         text,
         choices: vec![CONTINUE.to_owned(), STOP.to_owned()],
         default: Some(CONTINUE.to_owned()),
+        expires_at: None,
         blocking: false,
     };
     if denied.len() > QUESTIONS {

@@ -373,6 +373,7 @@ fn key_question() -> Question {
             .to_owned(),
         choices: vec!["retry".to_owned(), "give up".to_owned()],
         default: None,
+        expires_at: None,
         blocking: true,
     }
 }
@@ -400,6 +401,7 @@ fn quarantine_question(migration: &MigrationReport, job: &JobInput) -> Question 
         ),
         choices: vec!["accept".to_owned(), "reject".to_owned()],
         default: None,
+        expires_at: None,
         blocking: true,
     }
 }

@@ -2,11 +2,16 @@
 //!
 //! A graph can have several gates. Each asks for itself: the answer to one is no answer to another.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::graph::context::Context;
 use crate::graph::event::Question;
+use crate::graph::file::parse_duration;
 use crate::graph::handler::{HandlerError, NodeHandler, ParamError};
 use crate::model::execution::ExecutionReport;
 use crate::model::gate::GateDecision;
@@ -25,12 +30,31 @@ pub struct Params {
     /// What is asked, after a sentence that says what happened; whether to accept the run as it is, if absent.
     #[serde(default)]
     question: Option<String>,
+    /// How long a person has to answer, such as `"24h"`; for ever if absent. Only the gateway watches the time.
+    #[serde(default)]
+    response_timeout: Option<String>,
+    /// What holds when the time is over.
+    #[serde(default)]
+    on_timeout: OnTimeout,
+}
+
+/// What holds when nobody answered in time.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum OnTimeout {
+    /// The run is rejected.
+    #[default]
+    Reject,
+    /// The run is approved.
+    Approve,
 }
 
 /// Asks a person whether the run counts as done, or may go on.
 #[derive(Debug, Default)]
 pub struct GateReview {
     question: Option<String>,
+    /// How long a person has, and the choice that holds then.
+    timeout: Option<(Duration, &'static str)>,
 }
 
 impl NodeHandler for GateReview {
@@ -54,7 +78,21 @@ impl NodeHandler for GateReview {
                 message: "ask something, or leave it out".to_owned(),
             });
         }
-        Ok(Self { question })
+        let read = |text: &str| {
+            parse_duration(text).ok_or_else(|| ParamError {
+                key: Some("response_timeout".to_owned()),
+                message: format!("`{text}` is no duration: write it as `24h`"),
+            })
+        };
+        let timeout = params.response_timeout.as_deref().map(read).transpose()?;
+        let choice = match params.on_timeout {
+            OnTimeout::Reject => REJECT,
+            OnTimeout::Approve => APPROVE,
+        };
+        Ok(Self {
+            question,
+            timeout: timeout.map(|timeout| (timeout, choice)),
+        })
     }
 
     async fn run(&self, input: Self::Input, ctx: &Context) -> Result<GateDecision, HandlerError> {
@@ -71,7 +109,11 @@ impl NodeHandler for GateReview {
             stage: String::new(),
             text: format!("{happened}. {question}"),
             choices: vec![APPROVE.to_owned(), REJECT.to_owned()],
-            default: None,
+            default: self.timeout.map(|(_, choice)| choice.to_owned()),
+            expires_at: self.timeout.and_then(|(timeout, _)| {
+                let at = OffsetDateTime::now_utc().checked_add(timeout.try_into().ok()?)?;
+                at.format(&Rfc3339).ok()
+            }),
             blocking: true,
         });
         let Some(answer) = ctx.answer(id) else {
@@ -202,6 +244,7 @@ mod tests {
             source_read_at: None,
             checks: Vec::new(),
             entities: Vec::new(),
+            vectors: None,
         }
     }
 
@@ -244,8 +287,11 @@ mod tests {
 
     #[tokio::test]
     async fn another_gate_asks_its_own_question() {
-        let question = Some("Execute it?".to_owned());
-        let gate = GateReview::new(Params { question }).expect("a gate");
+        let gate = GateReview::new(Params {
+            question: Some("Execute it?".to_owned()),
+            ..Params::default()
+        });
+        let gate = gate.expect("a gate");
         let ctx = context_of("plan_review", Some(APPROVE));
         let error = gate.run((None, None, None), &ctx).await;
         let error = error.expect_err("that answer is another gate's");
@@ -253,6 +299,32 @@ mod tests {
         let asked = &ctx.questions()[0];
         assert_eq!(asked.id, "plan_review");
         assert!(asked.text.ends_with(". Execute it?"), "{}", asked.text);
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_does_not_wait_for_ever_says_until_when_and_what_holds_then() {
+        for (on_timeout, choice) in [(OnTimeout::Reject, REJECT), (OnTimeout::Approve, APPROVE)] {
+            let gate = GateReview::new(Params {
+                response_timeout: Some("24h".to_owned()),
+                on_timeout,
+                ..Params::default()
+            });
+            let ctx = context(None);
+            let asked = gate.expect("a gate").run((None, None, None), &ctx).await;
+            assert_eq!(asked.expect_err("no answer").kind, FailureKind::Parked);
+            let question = &ctx.questions()[0];
+            assert_eq!(question.default.as_deref(), Some(choice));
+            let until = question.expires_at.as_deref().expect("an end");
+            assert!(OffsetDateTime::parse(until, &Rfc3339).is_ok(), "{until}");
+        }
+        let wrong = GateReview::new(Params {
+            response_timeout: Some("soon".to_owned()),
+            ..Params::default()
+        });
+        assert_eq!(
+            wrong.expect_err("no duration").key.as_deref(),
+            Some("response_timeout")
+        );
     }
 
     #[test]

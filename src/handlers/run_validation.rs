@@ -2,33 +2,57 @@
 //!
 //! 1. Structural: every generated file is there with its recorded hash, and the Python compiles.
 //! 2. A simulation wrote nothing, so it is `unverified`.
-//! 3. Otherwise source and target are compared ([`crate::reconcile`]).
+//! 3. Otherwise source and target are compared ([`crate::reconcile`]), and a sample of the vectors is looked at closer.
 
 use std::path::Path;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::graph::context::Context;
 use crate::graph::event::Artifact;
-use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
+use crate::graph::handler::{HandlerError, NodeHandler, ParamError};
 use crate::model::execution::ExecutionReport;
 use crate::model::generated::{GeneratedCode, GeneratedInfra};
 use crate::model::job::{EmbeddingProvider, JobInput, secret};
 use crate::model::validation::{Check, ValidationReport, Verdict};
-use crate::reconcile::{self, Embed, verdict};
+use crate::reconcile::{self, Embed, Vectors, verdict};
+use crate::service::embedding::EmbeddingApi;
 use crate::service::hashed::{self, HashedEmbedder};
 use crate::service::{python, target};
 use crate::settings;
 
+/// What `with = {…}` holds.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// Chunks of a sample whose texts the embedding API is asked to embed again; 0 asks nothing.
+    #[schemars(range(max = 1000))]
+    embed_again: u32,
+    /// Vectors of a sample whose ten nearest are looked up, exactly and by the index; 0 looks none up.
+    #[schemars(range(max = 100))]
+    recall: u32,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            embed_again: 50,
+            recall: 20,
+        }
+    }
+}
+
 /// Compares source and target.
 #[derive(Debug)]
-pub struct RunValidation;
+pub struct RunValidation(Params);
 
 impl NodeHandler for RunValidation {
     const NAME: &'static str = "run_validation";
     const SUMMARY: &'static str = "reads source and target itself and proves that nothing was lost";
     const FOR_PEOPLE: bool = true;
-    type Params = NoParams;
+    type Params = Params;
     type Input = (
         JobInput,
         GeneratedCode,
@@ -37,8 +61,19 @@ impl NodeHandler for RunValidation {
     );
     type Output = ValidationReport;
 
-    fn new(_: NoParams) -> Result<Self, ParamError> {
-        Ok(Self)
+    fn new(params: Params) -> Result<Self, ParamError> {
+        for (key, value, most) in [
+            ("embed_again", params.embed_again, 1000),
+            ("recall", params.recall, 100),
+        ] {
+            if value > most {
+                return Err(ParamError {
+                    key: Some(key.to_owned()),
+                    message: format!("at most {most}"),
+                });
+            }
+        }
+        Ok(Self(params))
     }
 
     async fn run(
@@ -47,7 +82,7 @@ impl NodeHandler for RunValidation {
         ctx: &Context,
     ) -> Result<ValidationReport, HandlerError> {
         let report = tokio::select! {
-            report = validate(&job, &code, infra.as_ref(), execution.as_ref(), ctx) => report?,
+            report = validate(self.0, &job, &code, infra.as_ref(), execution.as_ref(), ctx) => report?,
             () = ctx.cancellation().cancelled() => {
                 return Err(HandlerError::permanent("cancelled before the comparison was complete"));
             }
@@ -67,6 +102,7 @@ impl NodeHandler for RunValidation {
 }
 
 async fn validate(
+    params: Params,
     job: &JobInput,
     code: &GeneratedCode,
     infra: Option<&GeneratedInfra>,
@@ -89,13 +125,31 @@ async fn validate(
         .map(|entity| entity.row_count)
         .sum();
     let progress = |done: u64| ctx.progress(done, Some(done.max(total)), "documents");
-    let comparison =
-        reconcile::compare(&code.plan, source, &target, own_model(code), &progress).await?;
+    let own = own_model(code);
+    let key = ctx.secret(secret::EMBEDDING_API_KEY).cloned();
+    let api = match own {
+        None if params.embed_again > 0 => EmbeddingApi::new(&code.plan.embedding, key)?,
+        Some(_) | None => None,
+    };
+    let vectors = Vectors {
+        own,
+        api: api.as_ref(),
+        embedded_again: params.embed_again,
+        recall: params.recall,
+    };
+    let compared = reconcile::compare(&code.plan, source, &target, vectors, &progress);
+    let mut comparison = compared.await?;
+    if api.is_none() && params.embed_again > 0 {
+        comparison.vectors.not_embedded = Some(match own {
+            Some(_) => "every vector was computed again, not a sample".to_owned(),
+            None => "the model runs in the script's own process".to_owned(),
+        });
+    }
     Ok(verdict::conclude(checks, comparison, execution))
 }
 
-/// relvec's own model is computed here again, so that a vector which belongs to another text is found too. Vectors of other
-/// models are checked for what needs no second call of the API.
+/// relvec's own model is computed here again, so that a vector which belongs to another text is always found. Of other models the
+/// API is asked for a sample.
 fn own_model(code: &GeneratedCode) -> Option<Embed> {
     let own = code.plan.embedding.provider == EmbeddingProvider::Relvec
         && code.plan.embedding.model == hashed::MODEL;

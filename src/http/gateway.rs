@@ -24,6 +24,12 @@ const DRAIN_TIME: Duration = Duration::from_secs(25);
 /// The longest time that a request to cancel waits for the run to end.
 const CANCEL_TIME: Duration = Duration::from_secs(6);
 
+/// How often the gateway looks for questions whose time is over.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Who answers what nobody answered in time.
+const TIME_OVER: &str = "response_timeout";
+
 /// A run that has a task here.
 #[derive(Clone, Default)]
 struct Active {
@@ -107,6 +113,30 @@ impl Gateway {
                 None => launch.secrets(run_id).await?,
             };
             self.execute(run_id, secrets);
+        }
+        Ok(())
+    }
+
+    /// Answers what nobody answered in time with what holds then, until the gateway stops.
+    pub async fn watch_the_time(&self) {
+        loop {
+            tokio::select! {
+                () = self.0.draining.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            if let Err(error) = self.answer_overdue().await {
+                tracing::warn!(%error, "questions whose time is over stay open for now");
+            }
+        }
+    }
+
+    async fn answer_overdue(&self) -> Result<()> {
+        for (run_id, question, choice) in self.launch().store().overdue(Origin::Gateway).await? {
+            match self.answer(run_id, &question, &choice, TIME_OVER).await {
+                // A person was quicker, or cancelled the run.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                other => other?,
+            }
         }
         Ok(())
     }

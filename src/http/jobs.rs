@@ -7,13 +7,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::body;
 use super::gateway::Gateway;
 use super::problem::Problem;
 use crate::error::{Error, ErrorKind};
+use crate::graph::event::Question;
 use crate::launch::{Request, graphs, prepare};
 use crate::model::run::{RunDocument, RunSummary};
 use crate::store::Origin;
@@ -23,6 +24,9 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 const DEFAULT_LIMIT: u32 = 50;
 const MOST_LIMIT: u32 = 200;
+
+/// Most characters of who decides.
+const MOST_NAME: usize = 200;
 
 /// A job to submit.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -189,14 +193,56 @@ pub(super) async fn answer(
         choice,
         by,
     } = body::read(&headers, body).await?;
-    if by.trim().is_empty() || by.chars().count() > 200 {
+    if by.trim().is_empty() || by.chars().count() > MOST_NAME {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "`by` names who decides, in at most 200 characters",
+            format!("`by` names who decides, in at most {MOST_NAME} characters"),
         ));
     }
     gateway.answer(run_id, &question, &choice, &by).await?;
     Ok(Json(gateway.launch().store().document(run_id).await?))
+}
+
+/// Gives the form of the answers that a run waits for: a JSON Schema of what the same address takes by POST, with one alternative an
+/// open question.
+#[utoipa::path(get, path = "/jobs/{run_id}/answers", tag = "jobs",
+    params(("run_id" = String, Path, description = "the run")),
+    responses(
+        (status = 200, description = "a JSON Schema; nothing fits it where no question is open", content_type = "application/json"),
+        (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem"))))]
+pub(super) async fn form(
+    State(gateway): State<Gateway>,
+    Path(run_id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let run = gateway.launch().store().document(id(&run_id)?).await?;
+    Ok(Json(form_of(&run.open_questions)))
+}
+
+fn form_of(questions: &[Question]) -> Value {
+    let alternative = |question: &Question| {
+        let mut choice = json!({"enum": question.choices});
+        if let Some(default) = &question.default {
+            choice["default"] = json!(default);
+        }
+        json!({
+            "title": question.text,
+            "type": "object",
+            "required": ["question", "choice", "by"],
+            "additionalProperties": false,
+            "properties": {
+                "question": {"const": question.id},
+                "choice": choice,
+                "by": {"type": "string", "minLength": 1, "maxLength": MOST_NAME},
+            },
+        })
+    };
+    let mut form = json!({"$schema": "https://json-schema.org/draft/2020-12/schema"});
+    if questions.is_empty() {
+        form["not"] = json!({});
+    } else {
+        form["oneOf"] = questions.iter().map(alternative).collect();
+    }
+    form
 }
 
 /// Reads a run's id from a path. A text that is no id names no run.

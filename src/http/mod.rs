@@ -84,7 +84,8 @@ pub async fn serve_on(
     };
     tokio::join!(
         server::run(listener, router(gateway.clone()), stop.clone()),
-        draining
+        draining,
+        gateway.watch_the_time()
     );
 }
 
@@ -95,7 +96,7 @@ pub fn router(gateway: Gateway) -> Router {
         .route("/jobs/{run_id}", get(jobs::show))
         .route("/jobs/{run_id}/events", get(events::stream))
         .route("/jobs/{run_id}/cancel", post(jobs::cancel))
-        .route("/jobs/{run_id}/answers", post(jobs::answer))
+        .route("/jobs/{run_id}/answers", post(jobs::answer).get(jobs::form))
         .route("/jobs/{run_id}/retry", post(retry::retry))
         .route("/jobs/{run_id}/stages/{stage}", get(stages::explain))
         .route("/jobs/{run_id}/logs", get(stages::logs))

@@ -27,6 +27,7 @@ use crate::model::run::RunDocument;
         super::jobs::show,
         super::jobs::cancel,
         super::jobs::answer,
+        super::jobs::form,
         super::retry::retry,
         super::stages::explain,
         super::stages::logs,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::gateway::Gateway;
 use super::{openapi, serve_on, server};
-use crate::launch::tests::{PASSWORD, chain, inline_job, launch, referring_job};
+use crate::launch::tests::{PASSWORD, chain, graph, inline_job, launch, referring_job};
 
 mod answers;
 
@@ -27,6 +27,15 @@ struct Served {
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
+
+/// A gate that waits for a moment only.
+const BRIEF: &str = "
+[[edges]]
+chain = [\"look\", \"gate_review\"]
+
+[stages.gate_review]
+with = { response_timeout = \"2s\", on_timeout = \"approve\" }
+";
 
 impl Served {
     async fn new() -> Self {
@@ -43,6 +52,8 @@ impl Served {
             let graph = chain(name, &stages);
             std::fs::write(graphs.join(format!("{name}.toml")), graph.bytes).unwrap();
         }
+        let brief = graph("brief", BRIEF);
+        std::fs::write(graphs.join("brief.toml"), brief.bytes).unwrap();
         Self::at(home).await
     }
 
@@ -135,6 +146,33 @@ async fn problem(answer: Response, status: u16) -> Value {
     assert!(!problem["detail"].as_str().unwrap().is_empty());
     assert!(!problem.to_string().contains(PASSWORD), "{problem}");
     problem
+}
+
+#[tokio::test]
+async fn what_nobody_answers_in_time_is_answered_as_the_gate_says_even_after_a_restart() {
+    let served = Served::new().await;
+    let run_id = id(&served.submit("brief", &referring_job()).await).to_owned();
+    let run = served.until(&run_id, "waiting").await;
+    assert_eq!(run["open_questions"][0]["default"], "approve");
+    assert!(
+        run["open_questions"][0]["expires_at"].is_string(),
+        "{run:#}"
+    );
+    let served = served.restarted().await;
+    served.until(&run_id, "succeeded").await;
+    let stored = launch(served.home.path()).await;
+    let stored = stored.store().load(run_id.parse().unwrap()).await.unwrap();
+    assert_eq!(stored.answers["accept"].by, "response_timeout");
+    assert_eq!(stored.answers["accept"].choice, "approve");
+    // Too late.
+    let answer = json!({"question": "accept", "choice": "reject", "by": "ann"});
+    problem(
+        served
+            .post(&format!("/jobs/{run_id}/answers"), &answer)
+            .await,
+        409,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -241,6 +279,9 @@ async fn a_waiting_run_is_answered_even_with_its_password_in_memory() {
     let answers = format!("/jobs/{run_id}/answers");
     let answer = |choice: &str| json!({"question": "accept", "choice": choice, "by": "ann"});
     problem(served.post(&answers, &answer("perhaps")).await, 422).await;
+    let form: Value = served.get(&answers).await.json().await.unwrap();
+    let form = jsonschema::validator_for(&form).unwrap();
+    assert!(form.is_valid(&answer("approve")) && !form.is_valid(&answer("perhaps")));
     problem(
         served.post(&answers, &json!({"question": "accept"})).await,
         422,

@@ -12,6 +12,7 @@ mod adopted;
 mod choice;
 mod drift;
 mod files;
+mod revalidate;
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -14,6 +14,7 @@ use super::graphs::{GraphOrigin, GraphSource};
 use crate::graph::context::Context;
 use crate::graph::event::{LogLevel, Question};
 use crate::graph::handler::{HandlerError, HandlerType, NoParams, NodeHandler, ParamError};
+use crate::handlers::gate_review::GateReview;
 use crate::model::gate::GateDecision;
 use crate::model::job::{JobInput, secret};
 use crate::model::validation::{ValidationReport, Verdict};
@@ -28,6 +29,7 @@ pub(crate) static HANDLERS: &[HandlerType] = &[
     HandlerType::of::<Gate>(),
     HandlerType::of::<Endless>(),
     HandlerType::of::<Fragile>(),
+    HandlerType::of::<GateReview>(),
 ];
 
 /// Says `validated`, or what its parameter says, if the job's secret reached it.
@@ -70,6 +72,7 @@ impl NodeHandler for Look {
             source_read_at: None,
             checks: Vec::new(),
             entities: Vec::new(),
+            vectors: None,
         };
         match self.0 {
             Verdict::Mismatched => {
@@ -105,6 +108,7 @@ impl NodeHandler for Gate {
             text: "accept it?".to_owned(),
             choices: vec!["approve".to_owned(), "reject".to_owned()],
             default: None,
+            expires_at: None,
             blocking: true,
         });
         match ctx.answer("accept") {

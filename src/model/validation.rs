@@ -72,6 +72,22 @@ pub struct EntityValidation {
     pub differences: Vec<String>,
 }
 
+/// What was found on a sample of the vectors.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VectorSample {
+    /// Chunks whose texts were embedded again.
+    pub embedded_again: u64,
+    /// Those of them whose stored vector has a cosine below 0.999 to the new one.
+    pub far: u64,
+    /// Why none was embedded again; absent where some were.
+    pub not_embedded: Option<String>,
+    /// Vectors whose ten nearest were looked up, exactly and by the index.
+    pub recall_queries: u64,
+    /// What the index found of the exact ones, 0 to 1; null without an index or a vector.
+    pub recall: Option<f64>,
+}
+
 /// What `run_validation` writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +104,9 @@ pub struct ValidationReport {
     pub checks: Vec<Check>,
     /// One a planned entity; empty where nothing was compared.
     pub entities: Vec<EntityValidation>,
+    /// What was found on a sample of the vectors; absent where nothing was compared.
+    #[serde(default)]
+    pub vectors: Option<VectorSample>,
 }
 
 impl Output for ValidationReport {

@@ -1,4 +1,5 @@
-//! One entity, both sides in the order of the key, byte by byte.
+//! One entity: both sides are read once, at the same time, into [`partitions`](super::partitions) by the hash of the key, and each
+//! partition is compared in memory.
 //!
 //! ```text
 //! source:  1  2     4  5        only there:  missing, empty or quarantined
@@ -8,20 +9,21 @@
 //!
 //! Where the job keeps the documents of deleted rows, what is only in the target is `kept`, if its ids are those of its key.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
+use futures::{TryFutureExt as _, TryStreamExt as _};
+use uuid::Uuid;
 
 use super::Embed;
+use super::partitions::{Partition, Partitions, Reader, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::job::OnDelete;
 use crate::model::plan::EntityPlan;
 use crate::model::validation::{EntityValidation, Identity};
-use crate::service::target::{TargetChunk, TargetDocument};
-use crate::source::SourceDocument;
+use crate::service::target::TargetChunk;
 use crate::source::canonical::{chunk_id, content_hash};
+use crate::source::{SourceDocument, mixed_up};
 
 /// Keys of a kind of difference that a report names.
 const NAMED: usize = 10;
@@ -31,6 +33,12 @@ const SHOWN: usize = 80;
 
 /// The least cosine between a stored vector and relvec's own: below 1 because a `halfvec` keeps 11 bits a number.
 const NEAR: f64 = 0.9999;
+
+/// Bytes of a partition that are compared at once.
+const IN_MEMORY: u64 = 32 << 20;
+
+/// How often a partition is parted; one that is too large even then has a key of many chunks.
+const LEVELS: u32 = 4;
 
 /// Rows between two calls of `count`.
 const COUNTED: u64 = 500;
@@ -59,102 +67,185 @@ pub enum Broken {
     Target(Error),
 }
 
-/// Compares both sides. Their documents have to come in the order of the key; `count` is told the source rows so far.
+/// Compares both sides, which may come in any order; `count` is told the source rows that were read so far.
 ///
 /// # Errors
-/// A side cannot be read, or does not come in order.
+/// A side cannot be read, two source rows have the same key, or the folder of temporary files cannot be used.
 pub async fn compare(
     expected: &Expected<'_>,
     source: BoxStream<'_, Result<SourceDocument>>,
-    target: BoxStream<'_, Result<TargetDocument>>,
+    target: BoxStream<'_, Result<(Option<Vec<String>>, TargetChunk)>>,
     quarantined: BTreeSet<Vec<String>>,
     count: &(dyn Fn(u64) + Sync),
 ) -> Result<EntityValidation, Broken> {
-    let mut source = Side::new(source);
-    let mut target = Side::new(target);
     let mut tally = Tally::new(expected, quarantined);
-    let mut row = source.next().await.map_err(Broken::Source)?;
-    let mut document = target.next().await.map_err(Broken::Target)?;
-    while let Some(order) = order(row.as_ref(), document.as_ref()) {
-        match (order, &row, &document) {
-            (Ordering::Equal, Some(row), Some(document)) => tally.both(row, document),
-            (Ordering::Less, Some(row), _) => tally.source_only(row),
-            (Ordering::Greater, _, Some(document)) => tally.target_only(document),
-            (Ordering::Equal | Ordering::Less, None, _)
-            | (Ordering::Equal | Ordering::Greater, _, None) => {}
-        }
-        if order.is_le() {
-            row = source.next().await.map_err(Broken::Source)?;
-        }
-        if order.is_ge() {
-            document = target.next().await.map_err(Broken::Target)?;
-        }
-        if tally.report.source_rows.is_multiple_of(COUNTED) {
-            count(tally.report.source_rows);
-        }
+    let rows = part_source(source, count).map_err(Broken::Source);
+    let chunks = part_target(expected, target, &mut tally).map_err(Broken::Target);
+    let (rows, chunks) = tokio::try_join!(rows, chunks)?;
+    for (rows, chunks) in rows.into_parts().zip(chunks.into_parts()) {
+        join(&mut tally, rows, chunks, 1)?;
     }
-    count(tally.report.source_rows);
     Ok(tally.finish())
 }
 
-/// Which side is behind; nothing when both are at their end. A document without a sound key belongs to no row.
-fn order(row: Option<&SourceDocument>, document: Option<&TargetDocument>) -> Option<Ordering> {
-    match (row, document) {
-        (None, None) => None,
-        (Some(_), None) => Some(Ordering::Less),
-        (None, Some(_)) => Some(Ordering::Greater),
-        (Some(row), Some(document)) => Some(
-            document
-                .key
-                .as_ref()
-                .map_or(Ordering::Greater, |key| row.key.cmp(key)),
-        ),
-    }
-}
-
-trait Keyed {
-    fn key(&self) -> Option<&Vec<String>>;
-}
-
-impl Keyed for SourceDocument {
-    fn key(&self) -> Option<&Vec<String>> {
-        Some(&self.key)
-    }
-}
-
-impl Keyed for TargetDocument {
-    fn key(&self) -> Option<&Vec<String>> {
-        self.key.as_ref()
-    }
-}
-
-/// One side, with a guard: a merge join of sides that are not in order would report nonsense.
-struct Side<'a, T> {
-    documents: BoxStream<'a, Result<T>>,
-    last: Option<Vec<String>>,
-}
-
-impl<'a, T: Keyed> Side<'a, T> {
-    fn new(documents: BoxStream<'a, Result<T>>) -> Self {
-        Self {
-            documents,
-            last: None,
+async fn part_source(
+    mut source: BoxStream<'_, Result<SourceDocument>>,
+    count: &(dyn Fn(u64) + Sync),
+) -> Result<Partitions> {
+    let (mut parts, mut writer, mut rows) = (Partitions::new(0), Writer::default(), 0);
+    while let Some(row) = source.try_next().await? {
+        writer.clear().texts(&row.key);
+        writer.bytes(row.content.as_bytes()).values(&row.metadata);
+        parts.add(&row.key, writer.record())?;
+        rows += 1;
+        if rows % COUNTED == 0 {
+            count(rows);
         }
     }
+    count(rows);
+    Ok(parts)
+}
 
-    async fn next(&mut self) -> Result<Option<T>> {
-        let document = self.documents.try_next().await?;
-        let Some(key) = document.as_ref().and_then(Keyed::key) else {
-            return Ok(document);
+/// A row without a sound key belongs to no document, and is counted at once. Vectors are looked at here: none is kept.
+async fn part_target(
+    expected: &Expected<'_>,
+    mut target: BoxStream<'_, Result<(Option<Vec<String>>, TargetChunk)>>,
+    tally: &mut Tally<'_>,
+) -> Result<Partitions> {
+    let (mut parts, mut writer) = (Partitions::new(0), Writer::default());
+    while let Some((key, chunk)) = target.try_next().await? {
+        let Some(key) = key else {
+            tally.without_key(&chunk);
+            continue;
         };
-        if self.last.as_ref().is_some_and(|last| last >= key) {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "documents did not come in the order of their keys",
-            ));
+        let fault = vector_fault(expected, &chunk);
+        writer.clear().texts(&key);
+        StoredChunk::new(chunk, fault).write(&mut writer);
+        parts.add(&key, writer.record())?;
+    }
+    Ok(parts)
+}
+
+/// Compares the rows and chunks of a partition. One that is too large for the memory is parted once more.
+fn join(
+    tally: &mut Tally<'_>,
+    rows: Partition,
+    chunks: Partition,
+    level: u32,
+) -> Result<(), Broken> {
+    if rows.bytes() + chunks.bytes() > IN_MEMORY && level < LEVELS {
+        let rows = part_again(rows, level).map_err(Broken::Source)?;
+        let chunks = part_again(chunks, level).map_err(Broken::Target)?;
+        for (rows, chunks) in rows.into_parts().zip(chunks.into_parts()) {
+            join(tally, rows, chunks, level + 1)?;
         }
-        self.last = Some(key.clone());
-        Ok(document)
+        return Ok(());
+    }
+    let mut documents: BTreeMap<Vec<String>, Vec<StoredChunk>> = BTreeMap::new();
+    for record in chunks.records().map_err(Broken::Target)? {
+        let record = record.map_err(Broken::Target)?;
+        let mut reader = Reader(&record);
+        let key = reader.texts();
+        let read = key.zip(StoredChunk::read(&mut reader));
+        let (key, chunk) = read.ok_or_else(|| Broken::Target(unread()))?;
+        documents.entry(key).or_default().push(chunk);
+    }
+    let mut seen = BTreeSet::new();
+    for record in rows.records().map_err(Broken::Source)? {
+        let record = record.map_err(Broken::Source)?;
+        let row = read_row(&record).ok_or_else(|| Broken::Source(unread()))?;
+        if seen.contains(&row.key) {
+            return Err(Broken::Source(mixed_up(tally.expected.entity)));
+        }
+        match documents.remove(&row.key) {
+            Some(mut chunks) => {
+                chunks.sort_by_key(|chunk| (chunk.chunk, chunk.id));
+                tally.both(&row, &chunks);
+            }
+            None => tally.source_only(&row),
+        }
+        seen.insert(row.key);
+    }
+    for (key, mut chunks) in documents {
+        chunks.sort_by_key(|chunk| (chunk.chunk, chunk.id));
+        tally.target_only(&key, &chunks);
+    }
+    Ok(())
+}
+
+fn part_again(part: Partition, level: u32) -> Result<Partitions> {
+    let mut parts = Partitions::new(level);
+    for record in part.records()? {
+        let record = record?;
+        let key = Reader(&record).texts().ok_or_else(unread)?;
+        parts.add(&key, &record)?;
+    }
+    Ok(parts)
+}
+
+fn read_row(record: &[u8]) -> Option<SourceDocument> {
+    let mut reader = Reader(record);
+    Some(SourceDocument {
+        key: reader.texts()?,
+        content: reader.text()?,
+        metadata: reader.values()?,
+    })
+}
+
+fn unread() -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "a temporary file does not hold what was written to it",
+    )
+}
+
+/// What is kept of a row of the target table.
+struct StoredChunk {
+    id: Uuid,
+    chunk: i32,
+    content: String,
+    content_hash: String,
+    metadata: Vec<Option<String>>,
+    metadata_names: bool,
+    fault: Option<VectorFault>,
+}
+
+impl StoredChunk {
+    fn new(chunk: TargetChunk, fault: Option<VectorFault>) -> Self {
+        Self {
+            id: chunk.id,
+            chunk: chunk.chunk,
+            content: chunk.content,
+            content_hash: chunk.content_hash,
+            metadata: chunk.metadata,
+            metadata_names: chunk.metadata_names,
+            fault,
+        }
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        let fault = FAULTS.iter().position(|fault| Some(*fault) == self.fault);
+        let fault = fault.and_then(|place| u32::try_from(place).ok());
+        writer
+            .bytes(self.id.as_bytes())
+            .number(self.chunk.cast_unsigned())
+            .bytes(self.content.as_bytes())
+            .bytes(self.content_hash.as_bytes())
+            .values(&self.metadata)
+            .number(u32::from(self.metadata_names))
+            .number(fault.unwrap_or(u32::MAX));
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            id: Uuid::from_slice(reader.bytes()?).ok()?,
+            chunk: reader.number()?.cast_signed(),
+            content: reader.text()?,
+            content_hash: reader.text()?,
+            metadata: reader.values()?,
+            metadata_names: reader.number()? == 1,
+            fault: FAULTS.get(usize::try_from(reader.number()?).ok()?).copied(),
+        })
     }
 }
 
@@ -162,7 +253,7 @@ struct Tally<'a> {
     expected: &'a Expected<'a>,
     quarantined: BTreeSet<Vec<String>>,
     report: EntityValidation,
-    named: BTreeMap<&'static str, usize>,
+    named: BTreeMap<&'static str, BTreeSet<Vec<String>>>,
 }
 
 impl<'a> Tally<'a> {
@@ -200,66 +291,70 @@ impl<'a> Tally<'a> {
             self.report.empty += 1;
         } else {
             self.report.missing += 1;
-            self.name("missing", &shown(&row.key));
+            self.name("missing", &row.key);
         }
     }
 
-    fn target_only(&mut self, document: &TargetDocument) {
+    fn target_only(&mut self, key: &[String], chunks: &[StoredChunk]) {
         self.report.documents += 1;
         let Expected {
             entity, on_delete, ..
         } = self.expected;
-        if let Some(key) = &document.key {
-            match on_delete {
-                OnDelete::Keep if has_ids(entity, key, &document.chunks) => self.report.kept += 1,
-                OnDelete::Keep | OnDelete::Remove => {
-                    self.report.extra += 1;
-                    self.name("extra", &shown(key));
-                }
+        match on_delete {
+            OnDelete::Keep if has_ids(entity, key, chunks) => self.report.kept += 1,
+            OnDelete::Keep | OnDelete::Remove => {
+                self.report.extra += 1;
+                self.name("extra", key);
             }
-            return;
-        }
-        self.report.extra += 1;
-        for chunk in &document.chunks {
-            self.name("extra, with a malformed key", &format!("id {}", chunk.id));
         }
     }
 
-    fn both(&mut self, row: &SourceDocument, document: &TargetDocument) {
+    fn without_key(&mut self, chunk: &TargetChunk) {
+        self.report.documents += 1;
+        self.report.extra += 1;
+        self.name("extra, with a malformed key", &[format!("id {}", chunk.id)]);
+    }
+
+    fn both(&mut self, row: &SourceDocument, chunks: &[StoredChunk]) {
         self.report.source_rows += 1;
         self.report.documents += 1;
-        let key = shown(&row.key);
         if self.quarantined.remove(&row.key) {
             self.report.changed += 1;
-            self.name("changed, in the target and in quarantine", &key);
+            self.name("changed, in the target and in quarantine", &row.key);
         } else if row.content.is_empty() {
             self.report.extra += 1;
             self.report.empty += 1;
-            self.name("extra, the row has no text", &key);
-        } else if let Some(what) = difference(self.expected.entity, row, document) {
+            self.name("extra, the row has no text", &row.key);
+        } else if let Some(what) = difference(self.expected.entity, row, chunks) {
             self.report.changed += 1;
-            self.name(what, &key);
+            self.name(what, &row.key);
         }
-        let mut chunks = document.chunks.iter();
-        if let Some(what) = chunks.find_map(|chunk| vector_fault(self.expected, chunk)) {
+        if let Some(fault) = chunks.iter().find_map(|chunk| chunk.fault) {
             self.report.bad_vectors += 1;
-            self.name(what, &key);
+            self.name(fault.text(), &row.key);
         }
     }
 
     fn finish(mut self) -> EntityValidation {
         for key in std::mem::take(&mut self.quarantined) {
             self.report.extra += 1;
-            self.name("extra, in quarantine", &shown(&key));
+            self.name("extra, in quarantine", &key);
+        }
+        for (what, keys) in self.named {
+            let named = keys.iter().map(|key| format!("{what}: {}", shown(key)));
+            self.report.differences.extend(named);
         }
         self.report
     }
 
-    fn name(&mut self, what: &'static str, key: &str) {
+    /// Keeps the first keys of each kind in the order of their texts: partitions come in none.
+    fn name(&mut self, what: &'static str, key: &[String]) {
         let named = self.named.entry(what).or_default();
-        if *named < NAMED {
-            *named += 1;
-            self.report.differences.push(format!("{what}: {key}"));
+        if named.len() < NAMED || named.last().is_some_and(|last| key < last.as_slice()) {
+            named.insert(key.to_vec());
+        }
+        if named.len() > NAMED {
+            named.pop_last();
         }
     }
 }
@@ -268,9 +363,8 @@ impl<'a> Tally<'a> {
 fn difference(
     entity: &EntityPlan,
     row: &SourceDocument,
-    document: &TargetDocument,
+    chunks: &[StoredChunk],
 ) -> Option<&'static str> {
-    let chunks = &document.chunks;
     let numbered = chunks.iter().zip(0_i32..);
     if numbered
         .into_iter()
@@ -291,7 +385,7 @@ fn difference(
     {
         return Some("changed, metadata");
     }
-    let hashed = |chunk: &TargetChunk| content_hash(&chunk.content, &row.metadata);
+    let hashed = |chunk: &StoredChunk| content_hash(&chunk.content, &row.metadata);
     if chunks
         .iter()
         .any(|chunk| chunk.content_hash != hashed(chunk))
@@ -302,27 +396,61 @@ fn difference(
 }
 
 /// Whether the chunks of a document have the ids that migrate.py gives to those of its key.
-fn has_ids(entity: &EntityPlan, key: &[String], chunks: &[TargetChunk]) -> bool {
+fn has_ids(entity: &EntityPlan, key: &[String], chunks: &[StoredChunk]) -> bool {
     let mut numbered = chunks.iter().zip(0_u64..);
     numbered.all(|(chunk, number)| chunk.id == chunk_id(&entity.name, key, number))
 }
 
+/// What is wrong with a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum VectorFault {
+    OtherModel,
+    Absent,
+    OtherDimension,
+    NotFinite,
+    Zero,
+    OtherText,
+}
+
+/// All of them: a record holds the place.
+const FAULTS: [VectorFault; 6] = [
+    VectorFault::OtherModel,
+    VectorFault::Absent,
+    VectorFault::OtherDimension,
+    VectorFault::NotFinite,
+    VectorFault::Zero,
+    VectorFault::OtherText,
+];
+
+impl VectorFault {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::OtherModel => "vector of another model",
+            Self::Absent => "no vector",
+            Self::OtherDimension => "vector of another dimension",
+            Self::NotFinite => "vector with a number that is not finite",
+            Self::Zero => "vector of norm 0",
+            Self::OtherText => "vector of another text",
+        }
+    }
+}
+
 /// Says what is wrong with a chunk's vector, nothing if it is sound.
-fn vector_fault(expected: &Expected<'_>, chunk: &TargetChunk) -> Option<&'static str> {
+fn vector_fault(expected: &Expected<'_>, chunk: &TargetChunk) -> Option<VectorFault> {
     if chunk.model != expected.model {
-        return Some("vector of another model");
+        return Some(VectorFault::OtherModel);
     }
     let (Some(dimensions), Some(norm)) = (chunk.dimensions, chunk.norm) else {
-        return Some("no vector");
+        return Some(VectorFault::Absent);
     };
     if dimensions != expected.dimensions {
-        return Some("vector of another dimension");
+        return Some(VectorFault::OtherDimension);
     }
     if !norm.is_finite() {
-        return Some("vector with a number that is not finite");
+        return Some(VectorFault::NotFinite);
     }
     if norm <= 0.0 {
-        return Some("vector of norm 0");
+        return Some(VectorFault::Zero);
     }
     let (Some(embed), Some(vector)) = (expected.embed, &chunk.vector) else {
         return None;
@@ -330,10 +458,11 @@ fn vector_fault(expected: &Expected<'_>, chunk: &TargetChunk) -> Option<&'static
     let own = embed(&chunk.content, vector.len());
     // A cosine that is no number is not near either.
     let near = cosine(&own, vector) >= NEAR;
-    (!near).then_some("vector of another text")
+    (!near).then_some(VectorFault::OtherText)
 }
 
-fn cosine(left: &[f32], right: &[f32]) -> f64 {
+/// Gives the cosine of two vectors of the same length; not a number where one has a norm of 0.
+pub(super) fn cosine(left: &[f32], right: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         a.iter()
             .zip(b)
@@ -344,7 +473,7 @@ fn cosine(left: &[f32], right: &[f32]) -> f64 {
 }
 
 /// A key for people: its values, cut where they are long.
-fn shown(key: &[String]) -> String {
+pub(super) fn shown(key: &[String]) -> String {
     let text = key.join(", ");
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -26,6 +26,7 @@ pub fn conclude(
         source_read_at: Some(comparison.source_read_at),
         checks,
         entities: comparison.entities,
+        vectors: Some(comparison.vectors),
     }
 }
 
@@ -39,6 +40,7 @@ pub fn unverified(reason: impl Into<String>, checks: Vec<Check>) -> ValidationRe
         source_read_at: None,
         checks,
         entities: Vec::new(),
+        vectors: None,
     }
 }
 
@@ -178,6 +180,7 @@ fn loss(entities: &[EntityValidation]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::validation::VectorSample;
 
     fn entity(source_rows: u64, missing: u64) -> EntityValidation {
         EntityValidation {
@@ -202,6 +205,7 @@ mod tests {
             target_checks: Vec::new(),
             source_checks: Vec::new(),
             entities,
+            vectors: VectorSample::default(),
         }
     }
 

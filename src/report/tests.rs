@@ -119,6 +119,7 @@ fn course() -> Vec<Event> {
                 text: "accept it?".to_owned(),
                 choices: vec!["approve".to_owned(), "reject".to_owned()],
                 default: None,
+                expires_at: None,
                 blocking: true,
             },
         },
@@ -198,6 +199,7 @@ fn a_waiting_run_says_once_what_it_waits_for() {
             text: "nothing is proven; accept it?".to_owned(),
             choices: vec!["yes".to_owned(), "no".to_owned()],
             default: default.map(str::to_owned),
+            expires_at: None,
             blocking: default.is_none(),
         },
     };

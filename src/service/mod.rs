@@ -5,7 +5,7 @@
 //! 2. [`lock`]: one process at a time.
 //! 3. [`python`]: virtual environments.
 //! 4. [`embedded`]: the target that relvec starts itself.
-//! 5. [`hashed`]: relvec's own embeddings; [`endpoint`]: their server as a child process.
+//! 5. [`hashed`]: relvec's own embeddings; [`endpoint`]: their server as a child process; [`embedding`]: an API of others.
 //! 6. [`http`]: the one HTTP client; [`llm`]: a language model.
 //! 7. [`target`]: what a target holds; [`search`]: what is near to a query in it.
 
@@ -17,6 +17,7 @@ pub mod python;
 pub mod embedded;
 pub mod hashed;
 pub mod endpoint;
+pub mod embedding;
 pub mod http;
 pub mod llm;
 pub mod target;

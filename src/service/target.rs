@@ -1,11 +1,12 @@
 //! What a target holds: PostgreSQL with pgvector, read for the validator and for searches. Nothing here writes.
 //!
 //! 1. [`resolve`] finds the target's address; [`check`] says early what would stop the migration.
-//! 2. [`Target::open`] reads at one instant: [`Target::facts`], [`Target::documents`], [`Target::quarantined`].
+//! 2. [`Target::open`] reads at one instant: [`Target::facts`], [`Target::chunks`], [`Target::quarantined`].
+//! 3. `sample` draws a few chunks and asks the index.
 
 use std::collections::BTreeSet;
 
-use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use futures::stream::{BoxStream, StreamExt as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _};
@@ -20,6 +21,10 @@ use crate::model::job::{JobInput, secret};
 use crate::model::plan::{EntityPlan, TargetPlan};
 use crate::settings;
 use crate::source::ConnectionUrl;
+
+mod sample;
+
+pub use sample::SampledChunk;
 
 /// Gives the target's connection string; starts the embedded target where the job uses it.
 ///
@@ -85,15 +90,17 @@ pub struct TargetChunk {
     pub norm: Option<f64>,
     /// The vector itself, where it was asked for.
     pub vector: Option<Vec<f32>>,
+    /// The cosine distances to the vectors that were asked for.
+    pub distances: Vec<Option<f64>>,
 }
 
-/// The rows of the target table with one key.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TargetDocument {
-    /// The key's values in key order; absent where `source_key` does not have exactly the key's columns as texts.
-    pub key: Option<Vec<String>>,
-    /// Its rows, by number and id.
-    pub chunks: Vec<TargetChunk>,
+/// What is read of vectors.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// Whether the vectors themselves are.
+    pub vectors: bool,
+    /// The table's facts and vectors of its dimension: the distances to these are.
+    pub distances: Option<(&'a TableFacts, &'a [Vec<f32>])>,
 }
 
 /// A target at one instant.
@@ -215,53 +222,35 @@ impl Target {
         Ok(keys.into_iter().flatten().collect())
     }
 
-    /// Gives the documents of an entity: first the rows whose key is malformed, then by key, byte by byte.
-    pub fn documents<'a>(
+    /// Gives the rows of an entity in any order, each with its key's values in key order. The key is absent where `source_key`
+    /// does not have exactly the key's columns as texts.
+    pub fn chunks<'a>(
         &'a mut self,
         entity: &'a EntityPlan,
-        with_vectors: bool,
-    ) -> BoxStream<'a, Result<TargetDocument>> {
+        wanted: Wanted<'a>,
+    ) -> BoxStream<'a, Result<(Option<Vec<String>>, TargetChunk)>> {
         let names: Vec<String> = entity
             .metadata
             .iter()
             .map(|field| field.name.clone())
             .collect();
-        let sql = documents_sql(entity, &self.table, &self.vector, with_vectors);
+        let sql = chunks_sql(entity, &self.table, &self.vector, wanted);
         let query = sqlx::query(AssertSqlSafe(sql)).bind(&entity.name);
-        let query = bind_keys(query, entity).bind(names);
-        let url = &self.url;
-        let rows = query
-            .fetch(&mut self.connection)
-            .map_err(|error| unreadable(url, &error))
-            .and_then(move |row| {
-                std::future::ready(read(&row).map_err(|error| unreadable(url, &error)))
-            });
-        group(rows.boxed())
-    }
-}
-
-/// Puts the rows of one key together.
-fn group(
-    rows: BoxStream<'_, Result<(Option<Vec<String>>, TargetChunk)>>,
-) -> BoxStream<'_, Result<TargetDocument>> {
-    let state = (rows, None::<TargetDocument>);
-    stream::try_unfold(state, |(mut rows, mut open)| async move {
-        while let Some((key, chunk)) = rows.try_next().await? {
-            match &mut open {
-                Some(document) if key.is_some() && document.key == key => {
-                    document.chunks.push(chunk);
-                }
-                Some(_) | None => {
-                    let chunks = vec![chunk];
-                    if let Some(done) = open.replace(TargetDocument { key, chunks }) {
-                        return Ok(Some((done, (rows, open))));
-                    }
-                }
-            }
+        let mut query = bind_keys(query, entity).bind(names);
+        for field in &entity.metadata {
+            query = query.bind(&field.name);
         }
-        Ok(open.map(|done| (done, (rows, None))))
-    })
-    .boxed()
+        let near = wanted.distances.map_or(&[][..], |(_, near)| near);
+        let query = near.iter().fold(query, sqlx::query::Query::bind);
+        let url = &self.url;
+        query
+            .fetch(&mut self.connection)
+            .map(move |row| {
+                row.and_then(|row| read(&row))
+                    .map_err(|error| unreadable(url, &error))
+            })
+            .boxed()
+    }
 }
 
 /// The key's values as texts; `$1` is the entity, the key columns' names follow.
@@ -271,9 +260,12 @@ fn key_terms(entity: &EntityPlan) -> Vec<String> {
         .collect()
 }
 
-fn documents_sql(entity: &EntityPlan, table: &str, vector: &str, with_vectors: bool) -> String {
+fn chunks_sql(entity: &EntityPlan, table: &str, vector: &str, wanted: Wanted<'_>) -> String {
     let keys = key_terms(entity);
-    let fields = keys.len() + 2;
+    let names = keys.len() + 2;
+    let fields: Vec<String> = (1..=entity.metadata.len())
+        .map(|index| format!("metadata ->> ${}::text", names + index))
+        .collect();
     let rebuilt: Vec<String> = keys
         .iter()
         .enumerate()
@@ -283,28 +275,33 @@ fn documents_sql(entity: &EntityPlan, table: &str, vector: &str, with_vectors: b
         .iter()
         .map(|term| format!("{term} IS NOT NULL"))
         .collect();
-    let order: Vec<String> = keys
-        .iter()
-        .map(|term| format!("({term}) COLLATE \"C\""))
-        .collect();
-    let numbers = if with_vectors {
+    let first = names + fields.len() + 1;
+    let distances: Vec<String> = wanted.distances.map_or_else(Vec::new, |(facts, near)| {
+        let parameters = first..first + near.len();
+        parameters
+            .map(|parameter| sample::distance(vector, facts, parameter))
+            .collect()
+    });
+    let numbers = if wanted.vectors {
         format!("embedding::{vector}.vector::real[]")
     } else {
         "NULL::real[]".to_owned()
     };
+    // Without subqueries: they would take longer than the rest of the statement.
     format!(
         "SELECT source_key = jsonb_build_object({rebuilt}) AND {filled} AS sound, ARRAY[{keys}] AS key, \
-         id, chunk, content, encode(content_hash, 'hex') AS hash, \
-         ARRAY(SELECT metadata ->> f.name FROM unnest(${fields}::text[]) WITH ORDINALITY AS f(name, n) ORDER BY f.n) AS fields, \
-         jsonb_typeof(metadata) = 'object' AND metadata ?& ${fields}::text[] AND \
-         (SELECT count(*) FROM jsonb_object_keys(CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata END)) = cardinality(${fields}::text[]) AS names, \
+         id, chunk, content, encode(content_hash, 'hex') AS hash, ARRAY[{fields}]::text[] AS fields, \
+         CASE jsonb_typeof(metadata) WHEN 'object' \
+         THEN metadata ?& ${names}::text[] AND metadata - ${names}::text[] = '{{}}'::jsonb ELSE false END AS names, \
          model, {vector}.vector_dims(embedding) AS dimensions, \
-         {vector}.vector_norm(embedding::{vector}.vector) AS norm, {numbers} AS numbers \
-         FROM {table} WHERE entity = $1 ORDER BY sound, {order}, chunk, id",
+         {vector}.vector_norm(embedding::{vector}.vector) AS norm, {numbers} AS numbers, \
+         ARRAY[{distances}]::double precision[] AS distances \
+         FROM {table} WHERE entity = $1",
         rebuilt = rebuilt.join(", "),
         filled = filled.join(" AND "),
         keys = keys.join(", "),
-        order = order.join(", "),
+        fields = fields.join(", "),
+        distances = distances.join(", "),
     )
 }
 
@@ -316,21 +313,23 @@ fn bind_keys<'q>(query: Query<'q>, entity: &'q EntityPlan) -> Query<'q> {
 }
 
 fn read(row: &PgRow) -> Result<(Option<Vec<String>>, TargetChunk), sqlx::Error> {
-    let sound: Option<bool> = row.try_get("sound")?;
-    let key: Vec<Option<String>> = row.try_get("key")?;
+    // By their places: names would be looked up in every row.
+    let sound: Option<bool> = row.try_get(0)?;
+    let key: Vec<Option<String>> = row.try_get(1)?;
     let key = key.into_iter().collect::<Option<Vec<String>>>();
-    let names: Option<bool> = row.try_get("names")?;
+    let names: Option<bool> = row.try_get(7)?;
     let chunk = TargetChunk {
-        id: row.try_get("id")?,
-        chunk: row.try_get("chunk")?,
-        content: row.try_get("content")?,
-        content_hash: row.try_get("hash")?,
-        metadata: row.try_get("fields")?,
+        id: row.try_get(2)?,
+        chunk: row.try_get(3)?,
+        content: row.try_get(4)?,
+        content_hash: row.try_get(5)?,
+        metadata: row.try_get(6)?,
         metadata_names: names.unwrap_or(false),
-        model: row.try_get("model")?,
-        dimensions: row.try_get("dimensions")?,
-        norm: row.try_get("norm")?,
-        vector: row.try_get("numbers")?,
+        model: row.try_get(8)?,
+        dimensions: row.try_get(9)?,
+        norm: row.try_get(10)?,
+        vector: row.try_get(11)?,
+        distances: row.try_get(12)?,
     };
     Ok((key.filter(|_| sound == Some(true)), chunk))
 }

@@ -5,8 +5,8 @@
 //! child rows     (part 1, 2, …: their columns) ─┼─ UNION ALL, sorted by key text, part, order ─ assembled by key
 //! ```
 //!
-//! The database sorts, so memory does not grow with the rows, and no child is looked up for its root. Rows without a key come in any
-//! order, with the values that they are known by in the key's place, and go through [`multiset`].
+//! The database sorts, so memory does not grow with the rows, and no child is looked up for its root. Rows of an entity without child
+//! rows come in any order. Those without a key have the values that they are known by in its place, and go through [`multiset`].
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
@@ -113,7 +113,14 @@ impl Statement<'_> {
             .map(|name| self.by_bytes(name))
             .collect();
         order.extend(["u.part".to_owned(), "u.seq".to_owned()]);
-        if self.entity.is_keyless() {
+        let has_children = || {
+            self.entity
+                .sections
+                .iter()
+                .any(|section| Child::of(section).is_some())
+        };
+        if self.entity.is_keyless() || !has_children() {
+            // A row a document: nothing has to come together.
             let columns = columns.join(", ");
             return format!("SELECT {columns} FROM ({}) AS u", self.root_arm());
         }
@@ -411,7 +418,8 @@ fn assemble<'a>(
     .boxed()
 }
 
-fn mixed_up(entity: &EntityPlan) -> Error {
+/// Gives the error of two rows of an entity with the same key.
+pub(crate) fn mixed_up(entity: &EntityPlan) -> Error {
     Error::new(
         ErrorKind::Invalid,
         format!(

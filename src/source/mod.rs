@@ -33,6 +33,7 @@ pub mod sqlite;
 pub mod url;
 
 pub use documents::SourceDocument;
+pub(crate) use documents::mixed_up;
 pub use lookup::Lookup;
 pub use selection::{Counts, Limits, Selection};
 pub use url::ConnectionUrl;
@@ -124,8 +125,7 @@ pub trait Snapshot: Send {
     /// Gives the instant in RFC 3339, by the source's clock.
     fn read_at(&self) -> &str;
 
-    /// Makes the documents of an entity, one a root row, by the rules of [`crate::model::plan`]; sorted by the keys' texts,
-    /// byte by byte, whether the key is one or the row hash and the occurrence. An item is an error if a table or column of the plan is gone or a key is NULL.
+    /// Makes the documents of an entity, one a root row, by the rules of [`crate::model::plan`], in any order. An item is an error if a table or column of the plan is gone or a key is NULL.
     fn documents<'a>(&'a mut self, entity: &'a EntityPlan)
     -> BoxStream<'a, Result<SourceDocument>>;
 }

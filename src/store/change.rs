@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::read::is_overdue;
 use super::{Store, from_word, now, over, unknown_run, word};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::event::{EndCause, Event, Reason, RunStatus, StageStatus};
@@ -67,6 +68,14 @@ impl Store {
                 format!("run {run_id} is {}, not waiting", word(&status)?),
             )
             .hint("answer when its status is `waiting`"));
+        }
+        if is_overdue(asked) && asked.default.as_deref() != Some(choice) {
+            let holds = asked.default.as_deref().unwrap_or_default();
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("the time to answer question `{question}` is over: `{holds}` holds"),
+            )
+            .hint(format!("relvec runs answer {run_id} {question} {holds}")));
         }
         let last_blocking = questions
             .iter()

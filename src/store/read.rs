@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::{Origin, Store, from_json, from_word, parse_id, parse_time, unknown_run, word};
@@ -223,6 +224,31 @@ impl Store {
         .await
         .map_err(|error| self.failed("list unfinished runs", &error))?;
         rows.iter().map(|(id,)| parse_id(id)).collect()
+    }
+
+    /// Gives the questions of waiting runs whose time to answer is over, each with its run and the choice that holds now.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn overdue(&self, origin: Origin) -> Result<Vec<(Uuid, String, String)>> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT r.id, q.question FROM questions q JOIN runs r ON r.id = q.run_id
+             WHERE r.status = 'waiting' AND r.origin = ? AND q.question ->> '$.expires_at' IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.run_id = q.run_id AND a.question = q.id)
+             ORDER BY r.id, q.position",
+        )
+        .bind(word(&origin)?)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed("read questions", &error))?;
+        let mut overdue = Vec::new();
+        for (id, text) in rows {
+            let question: Question = from_json(&text)?;
+            if let (true, Some(default)) = (is_overdue(&question), question.default) {
+                overdue.push((parse_id(&id)?, question.id, default));
+            }
+        }
+        Ok(overdue)
     }
 
     /// Gives up to `limit` events of a run after the one with the number `after`.
@@ -465,4 +491,11 @@ impl Store {
             .map(|(question, choice, by, at)| (question, Answer { choice, by, at }))
             .collect())
     }
+}
+
+/// Says whether the time to answer a question is over.
+pub(super) fn is_overdue(question: &Question) -> bool {
+    let until = question.expires_at.as_deref();
+    let until = until.and_then(|until| OffsetDateTime::parse(until, &Rfc3339).ok());
+    until.is_some_and(|until| until <= OffsetDateTime::now_utc())
 }

@@ -155,6 +155,7 @@ async fn a_second_execution_keeps_what_the_first_recorded() {
         text: "?".to_owned(),
         choices: vec!["yes".to_owned()],
         default: None,
+        expires_at: None,
         blocking: true,
     };
     let parked = Reason::Parked {

@@ -62,6 +62,7 @@ fn question(id: &str) -> Question {
         text: "which one?".to_owned(),
         choices: vec!["approve".to_owned(), "reject".to_owned()],
         default: None,
+        expires_at: None,
         blocking: true,
     }
 }

@@ -57,7 +57,14 @@ fn shipped_graphs_plan_without_findings() {
     let names = names();
     assert_eq!(
         names,
-        ["default", "no-llm", "notify", "plan-only", "review-first"]
+        [
+            "default",
+            "no-llm",
+            "notify",
+            "plan-only",
+            "revalidate",
+            "review-first"
+        ]
     );
     for name in names {
         assert!(shipped(&name).is_some(), "{name} is inside the binary");

@@ -44,6 +44,7 @@ impl Mocked {
                 text: "asked by a test".to_owned(),
                 choices: Vec::new(),
                 default: None,
+                expires_at: None,
                 blocking: asked.blocking,
             });
         }

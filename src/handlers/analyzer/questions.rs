@@ -45,6 +45,7 @@ pub(super) fn no_key(table: &TableProfile) -> Question {
         ),
         choices: vec![KEEP_ALL.to_owned(), LEAVE_OUT.to_owned()],
         default: Some(KEEP_ALL.to_owned()),
+        expires_at: None,
         blocking: false,
     }
 }
@@ -83,6 +84,7 @@ pub(in crate::handlers) fn joins(
             ),
             choices: vec![KEEP.to_owned(), DROP.to_owned()],
             default: Some(KEEP.to_owned()),
+            expires_at: None,
             blocking: false,
         });
     }
@@ -128,6 +130,7 @@ pub(super) fn model(plan: &EmbeddingPlan) -> Option<Question> {
         ),
         choices: vec![GO_ON.to_owned()],
         default: Some(GO_ON.to_owned()),
+        expires_at: None,
         blocking: false,
     })
 }
@@ -177,6 +180,7 @@ pub(super) fn no_text(job: &JobInput, context: &SchemaContext) -> Result<Option<
         ),
         choices,
         default: None,
+        expires_at: None,
         blocking: true,
     }))
 }

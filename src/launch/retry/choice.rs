@@ -101,7 +101,7 @@ fn find(plan: &Plan, names: &[String], run_id: Uuid) -> Result<BTreeSet<usize>> 
     names.iter().map(find).collect()
 }
 
-fn with_descendants(plan: &Plan, base: &BTreeSet<usize>) -> BTreeSet<usize> {
+pub(super) fn with_descendants(plan: &Plan, base: &BTreeSet<usize>) -> BTreeSet<usize> {
     let mut found = base.clone();
     // The plan's order is upstream first: one pass sees everything.
     for (number, stage) in plan.stages().iter().enumerate() {

@@ -5,16 +5,15 @@ use std::fmt::Write as _;
 use relvec::model::job::OnDelete;
 use relvec::model::plan::MigrationPlan;
 use relvec::model::validation::{Identity, ValidationReport, Verdict};
-use relvec::reconcile::{self, verdict};
+use relvec::reconcile::{self, Vectors, verdict};
 use relvec::source::canonical::{chunk_id, content_hash};
 use relvec::source::{self, fan_out};
 use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::services::{mariadb_url, postgres_url};
+use crate::services::{Source, postgres_url};
 
 const TABLES: &str = "
 CREATE TABLE authors(id int PRIMARY KEY, name varchar(50));
@@ -31,23 +30,6 @@ const ROWS: [([Option<&str>; 4], u32); 5] = [
     ([Some("twice "), Some("5"), Some("1"), None], 1),
     ([Some("Twice"), Some("5"), Some("1"), None], 1),
 ];
-
-enum Source {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-    Mysql(MySqlConnection),
-}
-
-impl Source {
-    async fn run(&mut self, sql: &'static str) {
-        let done = match self {
-            Self::Sqlite(source) => sqlx::raw_sql(sql).execute(source).await.map(drop),
-            Self::Postgres(source) => sqlx::raw_sql(sql).execute(source).await.map(drop),
-            Self::Mysql(source) => sqlx::raw_sql(sql).execute(source).await.map(drop),
-        };
-        done.expect(sql);
-    }
-}
 
 struct Subject {
     // Removed with everything in it when the test ends.
@@ -106,33 +88,7 @@ fn plan(dialect: &str, schema: Option<&str>) -> MigrationPlan {
 impl Subject {
     async fn new(dialect: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (mut source, url, schema) = match dialect {
-            "postgres" => {
-                let url = postgres_url().await;
-                let source = PgConnection::connect(&url).await.expect("a source");
-                (Source::Postgres(source), url, Some("public".to_owned()))
-            }
-            "mysql" => {
-                let url = mariadb_url().await;
-                let source = MySqlConnection::connect(&url).await.expect("a source");
-                let schema = url.rsplit_once('/').expect("a database").1.to_owned();
-                (Source::Mysql(source), url, Some(schema))
-            }
-            _ => {
-                let path = folder.path().join("log.db");
-                let options = SqliteConnectOptions::new()
-                    .filename(&path)
-                    .create_if_missing(true);
-                let source = SqliteConnection::connect_with(&options)
-                    .await
-                    .expect("a source");
-                (
-                    Source::Sqlite(source),
-                    format!("sqlite:{}", path.display()),
-                    None,
-                )
-            }
-        };
+        let (mut source, url, schema) = Source::new(dialect, folder.path()).await;
         source.run(TABLES).await;
         let target_url = postgres_url().await;
         let mut target = PgConnection::connect(&target_url).await.expect("a target");
@@ -192,7 +148,7 @@ impl Subject {
             &self.plan,
             &self.source_url,
             &self.target_url,
-            None,
+            Vectors::default(),
             &|_| (),
         )
         .await

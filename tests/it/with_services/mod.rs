@@ -12,6 +12,7 @@ mod hostile;
 mod keyless;
 mod kills;
 mod overrides;
+mod revalidate;
 mod script_faults;
 mod service;
 mod shipped;

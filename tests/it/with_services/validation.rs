@@ -1,19 +1,25 @@
-//! The validator itself, on a real PostgreSQL: whatever is changed behind its back, it has to say so.
+//! The validator itself, on each source and a real target: whatever is changed behind its back, it has to say so.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::routing::post;
+use axum::{Json, Router};
 use relvec::model::execution::ExecutionReport;
-use relvec::model::job::ExecutionMode;
+use relvec::model::job::{EmbeddingProvider, ExecutionMode};
 use relvec::model::plan::MigrationPlan;
 use relvec::model::validation::{EntityValidation, ValidationReport, Verdict};
-use relvec::reconcile::{self, verdict};
+use relvec::reconcile::{self, Vectors, verdict};
+use relvec::service::embedding::EmbeddingApi;
 use relvec::source::canonical::{chunk_id, content_hash};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
+use tokio::net::TcpListener;
 
-use crate::services::postgres_url;
+use crate::services::{Source, postgres_url};
 
 const DIMENSIONS: usize = 8;
 
@@ -28,15 +34,17 @@ fn embed(text: &str, dimensions: usize) -> Vec<f32> {
     bytes.map(|byte| f32::from(*byte) - 127.5).collect()
 }
 
-fn plan() -> MigrationPlan {
+const DIALECTS: [&str; 3] = ["sqlite", "postgres", "mysql"];
+
+fn plan(dialect: &str, schema: Option<&str>) -> MigrationPlan {
     let field = |column: &str| {
         json!({"section": "field", "label": column, "score": 1.0, "reasons": [],
                "source": {"alias": "r", "column": column, "data_type": "text"}})
     };
     serde_json::from_value(json!({
         "version": 1,
-        "dialect": "sqlite",
-        "database": "notes.db",
+        "dialect": dialect,
+        "database": "notes",
         "target": {"schema": "public", "table": "documents"},
         "embedding": {"provider": "relvec", "base_url": "http://127.0.0.1:1/v1", "model": "m",
                       "dimensions": DIMENSIONS, "api_key_env": null, "batch_items": 8,
@@ -44,7 +52,7 @@ fn plan() -> MigrationPlan {
         "runtime": "script",
         "entities": [{
             "name": "notes",
-            "root": {"schema": null, "name": "notes"},
+            "root": {"schema": schema, "name": "notes"},
             "key": [{"name": "id", "data_type": "integer"}],
             "row_count": ROWS,
             "parents": [],
@@ -67,20 +75,15 @@ struct Subject {
     _folder: tempfile::TempDir,
     source_url: SecretString,
     target_url: SecretString,
-    source: SqliteConnection,
+    source: Source,
     target: PgConnection,
+    plan: MigrationPlan,
 }
 
 impl Subject {
-    async fn new() -> Self {
+    async fn new(dialect: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("notes.db");
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true);
-        let source = SqliteConnection::connect_with(&options)
-            .await
-            .expect("a source");
+        let (source, source_url, schema) = Source::new(dialect, folder.path()).await;
         let url = postgres_url().await;
         let mut target = PgConnection::connect(&url).await.expect("a target");
         target
@@ -88,23 +91,23 @@ impl Subject {
             .await
             .expect("pgvector");
         Self {
-            source_url: format!("sqlite:{}", path.display()).into(),
+            source_url: source_url.into(),
             target_url: url.into(),
             _folder: folder,
             source,
             target,
+            plan: plan(dialect, schema.as_deref()),
         }
     }
 
     /// Makes both sides anew, equal to each other.
     async fn reset(&mut self) {
         self.source
-            .execute(
+            .run(
                 "DROP TABLE IF EXISTS notes;
-                 CREATE TABLE notes (id INTEGER PRIMARY KEY, title TEXT, body TEXT, stars INTEGER, status TEXT);",
+                 CREATE TABLE notes (id INTEGER PRIMARY KEY, title TEXT, body TEXT, stars INTEGER, status TEXT)",
             )
-            .await
-            .expect("an empty source");
+            .await;
         self.target
             .execute(
                 "DROP TABLE IF EXISTS documents, documents_quarantine;
@@ -132,15 +135,16 @@ impl Subject {
         let title = has_text.then(|| format!("note {id}"));
         let body = has_text.then(|| format!("words about matter {id}"));
         let status = (id % 2 == 0).then_some("open");
-        sqlx::query("INSERT INTO notes VALUES (?, ?, ?, ?, ?)")
-            .bind(id)
-            .bind(&title)
-            .bind(&body)
-            .bind(id % 5)
-            .bind(status)
-            .execute(&mut self.source)
-            .await
-            .expect("a source row");
+        let literal =
+            |text: Option<&str>| text.map_or("NULL".to_owned(), |text| format!("'{text}'"));
+        let row = format!(
+            "INSERT INTO notes VALUES ({id}, {}, {}, {}, {})",
+            literal(title.as_deref()),
+            literal(body.as_deref()),
+            id % 5,
+            literal(status)
+        );
+        self.source.run(&row).await;
         let (Some(title), Some(body)) = (title, body) else {
             return;
         };
@@ -172,16 +176,37 @@ impl Subject {
     }
 
     async fn validate(&self) -> ValidationReport {
-        let plan = plan();
-        let comparison = reconcile::compare(
-            &plan,
+        self.validate_with(Vectors {
+            own: Some(embed),
+            recall: 20,
+            ..Vectors::default()
+        })
+        .await
+    }
+
+    /// Validates with vectors of which an API is asked for a sample.
+    async fn validate_sample(&self, base_url: &str) -> ValidationReport {
+        let mut plan = self.plan.embedding.clone();
+        plan.provider = EmbeddingProvider::Openai;
+        base_url.clone_into(&mut plan.base_url);
+        let api = EmbeddingApi::new(&plan, None).expect("an address");
+        self.validate_with(Vectors {
+            api: api.as_ref(),
+            embedded_again: 20,
+            ..Vectors::default()
+        })
+        .await
+    }
+
+    async fn validate_with(&self, vectors: Vectors<'_>) -> ValidationReport {
+        let compared = reconcile::compare(
+            &self.plan,
             &self.source_url,
             &self.target_url,
-            Some(embed),
+            vectors,
             &|_| (),
-        )
-        .await
-        .expect("both sides can be read");
+        );
+        let comparison = compared.await.expect("both sides can be read");
         verdict::conclude(Vec::new(), comparison, None)
     }
 }
@@ -208,6 +233,10 @@ const TARGET: &[(&str, Found)] = &[
     ("UPDATE documents SET metadata = metadata || '{\"more\": null}' WHERE source_key ->> 'id' = '5'", [0, 0, 1, 0]),
     ("UPDATE documents SET metadata = metadata - 'status' WHERE source_key ->> 'id' = '5'", [0, 0, 1, 0]),
     ("UPDATE documents SET metadata = '[]' WHERE source_key ->> 'id' = '5'", [0, 0, 1, 0]),
+    ("UPDATE documents d SET content_hash = o.content_hash
+      FROM documents o WHERE (d.source_key ->> 'id', o.source_key ->> 'id') IN (('4', '5'), ('5', '4'))", [0, 0, 2, 0]),
+    ("UPDATE documents d SET metadata = o.metadata
+      FROM documents o WHERE (d.source_key ->> 'id', o.source_key ->> 'id') IN (('4', '5'), ('5', '4'))", [0, 0, 2, 0]),
     // Rows dropped, added, duplicated, swapped.
     ("DELETE FROM documents WHERE source_key ->> 'id' = '5'", [1, 0, 0, 0]),
     ("DELETE FROM documents WHERE source_key ->> 'id' = '3' AND chunk = 0", [0, 0, 1, 0]),
@@ -242,6 +271,7 @@ const TARGET: &[(&str, Found)] = &[
     ("UPDATE documents SET model = 'another' WHERE source_key ->> 'id' = '5'", [0, 0, 0, 1]),
     ("ALTER TABLE documents ALTER embedding DROP NOT NULL; UPDATE documents SET embedding = NULL WHERE source_key ->> 'id' = '5'", [0, 0, 0, 1]),
     ("ALTER TABLE documents ALTER embedding TYPE vector(4) USING subvector(embedding, 1, 4)", [0, 0, 0, DOCUMENTS]),
+    ("UPDATE documents SET embedding = (SELECT o.embedding FROM documents o WHERE o.source_key ->> 'id' = '4') WHERE source_key ->> 'id' = '5'", [0, 0, 0, 1]),
     // Quarantine.
     ("DELETE FROM documents_quarantine", [1, 0, 0, 0]),
     ("DROP TABLE documents_quarantine", [1, 0, 0, 0]),
@@ -256,8 +286,12 @@ const TARGET: &[(&str, Found)] = &[
 /// Statements on the source, each with what must be found after it.
 const SOURCE: &[(&str, Found)] = &[
     (
-        "UPDATE notes SET body = body || '!' WHERE id = 5",
+        "UPDATE notes SET body = 'other words' WHERE id = 5",
         [0, 0, 1, 0],
+    ),
+    (
+        "UPDATE notes SET title = CASE id WHEN 4 THEN 'note 5' ELSE 'note 4' END WHERE id IN (4, 5)",
+        [0, 0, 2, 0],
     ),
     (
         "UPDATE notes SET stars = stars + 1 WHERE id = 5",
@@ -283,26 +317,46 @@ const SOURCE: &[(&str, Found)] = &[
 
 #[tokio::test]
 async fn equal_sides_are_validated() {
-    let mut subject = Subject::new().await;
-    subject.reset().await;
-    let report = subject.validate().await;
-    assert_eq!(report.verdict, Verdict::Validated, "{}", report.reason);
-    assert_eq!(report.loss_percentage, Some(0.0));
-    let entity = &report.entities[0];
-    assert_eq!(entity.source_rows, ROWS.unsigned_abs());
-    assert_eq!(entity.documents, DOCUMENTS);
-    assert_eq!((entity.empty, entity.quarantined), (1, 1));
-    assert_eq!(found(entity), [0; 4]);
-    assert!(
-        report.checks.iter().all(|check| check.passed),
-        "{:?}",
-        report.checks
-    );
+    for dialect in DIALECTS {
+        let mut subject = Subject::new(dialect).await;
+        subject.reset().await;
+        let report = subject.validate().await;
+        assert_eq!(report.verdict, Verdict::Validated, "{}", report.reason);
+        assert_eq!(report.loss_percentage, Some(0.0));
+        let entity = &report.entities[0];
+        assert_eq!(entity.source_rows, ROWS.unsigned_abs());
+        assert_eq!(entity.documents, DOCUMENTS);
+        assert_eq!((entity.empty, entity.quarantined), (1, 1));
+        assert_eq!(found(entity), [0; 4]);
+        assert!(
+            report.checks.iter().all(|check| check.passed),
+            "{:?}",
+            report.checks
+        );
+        let vectors = report.vectors.expect("a sample");
+        // Document 3 has two chunks. The index of so small a table misses nothing.
+        assert_eq!(vectors.recall_queries, DOCUMENTS + 1);
+        assert_eq!(vectors.recall, Some(1.0));
+    }
 }
 
 #[tokio::test]
-async fn every_change_of_the_target_is_found() {
-    let mut subject = Subject::new().await;
+async fn every_change_of_the_target_is_found_on_sqlite() {
+    target_changes_are_found("sqlite").await;
+}
+
+#[tokio::test]
+async fn every_change_of_the_target_is_found_on_postgres() {
+    target_changes_are_found("postgres").await;
+}
+
+#[tokio::test]
+async fn every_change_of_the_target_is_found_on_mysql() {
+    target_changes_are_found("mysql").await;
+}
+
+async fn target_changes_are_found(dialect: &str) {
+    let mut subject = Subject::new(dialect).await;
     for (statement, expected) in TARGET {
         subject.reset().await;
         let changed = subject.target.execute(AssertSqlSafe(*statement)).await;
@@ -313,12 +367,86 @@ async fn every_change_of_the_target_is_found() {
 
 #[tokio::test]
 async fn every_change_of_the_source_is_found() {
-    let mut subject = Subject::new().await;
-    for (statement, expected) in SOURCE {
-        subject.reset().await;
-        let changed = subject.source.execute(AssertSqlSafe(*statement)).await;
-        changed.expect(statement);
-        assert_found(&subject.validate().await, statement, *expected);
+    for dialect in DIALECTS {
+        let mut subject = Subject::new(dialect).await;
+        for (statement, expected) in SOURCE {
+            subject.reset().await;
+            subject.source.run(statement).await;
+            assert_found(&subject.validate().await, statement, *expected);
+        }
+    }
+}
+
+/// An embedding API that gives the vectors of [`embed`], or, if it is fickle, others each time. Gives its base URL.
+async fn embedding_api(fickle: bool) -> String {
+    let asked = Arc::new(AtomicU32::new(0));
+    let answer = move |Json(request): Json<Value>| async move {
+        let texts = request["input"].as_array().expect("texts").iter();
+        let turn = asked.fetch_add(1, Ordering::Relaxed);
+        let vectors = texts.zip(0..).map(|(text, index)| {
+            let text = text.as_str().expect("a text");
+            let text = if fickle {
+                format!("{turn} {text}")
+            } else {
+                text.to_owned()
+            };
+            json!({"index": index, "embedding": embed(&text, DIMENSIONS)})
+        });
+        Json(json!({"data": vectors.collect::<Vec<_>>()}))
+    };
+    let router = Router::new().route("/v1/embeddings", post(answer));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}/v1")
+}
+
+const SWAPPED_VECTORS: &str = "UPDATE documents d SET embedding = o.embedding
+    FROM documents o WHERE (d.source_key ->> 'id', o.source_key ->> 'id') IN (('4', '5'), ('5', '4'))";
+
+#[tokio::test]
+async fn a_sample_is_embedded_again_where_the_model_is_anothers() {
+    let mut subject = Subject::new("sqlite").await;
+    subject.reset().await;
+    let url = embedding_api(false).await;
+    let report = subject.validate_sample(&url).await;
+    assert_eq!(report.verdict, Verdict::Validated, "{}", report.reason);
+    let vectors = report.vectors.expect("a sample");
+    assert_eq!((vectors.embedded_again, vectors.far), (DOCUMENTS + 1, 0));
+    assert_eq!(vectors.not_embedded, None);
+
+    let swapped = subject.target.execute(SWAPPED_VECTORS).await;
+    assert_eq!(swapped.expect("swapped").rows_affected(), 2);
+    let report = subject.validate_sample(&url).await;
+    assert_eq!(report.verdict, Verdict::Mismatched, "{}", report.reason);
+    assert_eq!(report.vectors.expect("a sample").far, 2);
+    assert!(
+        report.reason.contains("`notes` {\"id\": \"4\"}")
+            && report.reason.contains("`notes` {\"id\": \"5\"}"),
+        "{}",
+        report.reason
+    );
+}
+
+#[tokio::test]
+async fn an_api_that_tells_nothing_leaves_the_sample_unjudged() {
+    let mut subject = Subject::new("sqlite").await;
+    subject.reset().await;
+    for (url, why) in [
+        (embedding_api(true).await, "another vector each time"),
+        ("http://127.0.0.1:1/v1".to_owned(), "does not answer"),
+    ] {
+        let report = subject.validate_sample(&url).await;
+        assert_eq!(report.verdict, Verdict::Validated, "{}", report.reason);
+        let vectors = report.vectors.expect("a sample");
+        assert_eq!((vectors.embedded_again, vectors.far), (0, 0));
+        assert!(
+            vectors
+                .not_embedded
+                .as_ref()
+                .is_some_and(|reason| reason.contains(why)),
+            "{vectors:?}"
+        );
     }
 }
 
@@ -339,13 +467,12 @@ fn assert_found(report: &ValidationReport, statement: &str, expected: Found) {
 
 #[tokio::test]
 async fn a_column_that_is_gone_leaves_it_unverified() {
-    let mut subject = Subject::new().await;
+    let mut subject = Subject::new("sqlite").await;
     subject.reset().await;
     subject
         .source
-        .execute("ALTER TABLE notes DROP COLUMN body")
-        .await
-        .expect("a changed source");
+        .run("ALTER TABLE notes DROP COLUMN body")
+        .await;
     let report = subject.validate().await;
     assert_eq!(report.verdict, Verdict::Unverified);
     assert_eq!(report.loss_percentage, None);
@@ -359,13 +486,9 @@ async fn a_column_that_is_gone_leaves_it_unverified() {
 
 #[tokio::test]
 async fn nothing_on_both_sides_is_not_validated() {
-    let mut subject = Subject::new().await;
+    let mut subject = Subject::new("sqlite").await;
     subject.reset().await;
-    subject
-        .source
-        .execute("DELETE FROM notes")
-        .await
-        .expect("no rows");
+    subject.source.run("DELETE FROM notes").await;
     subject
         .target
         .execute("TRUNCATE documents, documents_quarantine")
@@ -378,18 +501,15 @@ async fn nothing_on_both_sides_is_not_validated() {
 
 #[tokio::test]
 async fn a_source_that_moved_is_named_in_the_reason() {
-    let mut subject = Subject::new().await;
+    let mut subject = Subject::new("sqlite").await;
     subject.reset().await;
-    let changed = subject
-        .source
-        .execute("INSERT INTO notes VALUES (13, 'new', 'row', 1, NULL)");
-    changed.await.expect("a new row");
-    let plan = plan();
+    let row = "INSERT INTO notes VALUES (13, 'new', 'row', 1, NULL)";
+    subject.source.run(row).await;
     let comparison = reconcile::compare(
-        &plan,
+        &subject.plan,
         &subject.source_url,
         &subject.target_url,
-        None,
+        Vectors::default(),
         &|_| (),
     )
     .await

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use relvec::handlers::code_generator::script_of;
 use relvec::model::plan::MigrationPlan;
 use relvec::model::validation::Verdict;
-use relvec::reconcile::{self, verdict};
+use relvec::reconcile::{self, Vectors, verdict};
 use relvec::service::python::{Dependencies, Venv};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -243,9 +243,10 @@ impl Script {
             SecretString::from(&*self.source),
             SecretString::from(&*self.target),
         );
-        let compared = reconcile::compare(&self.plan, &source, &target, None, &|_| ())
-            .await
-            .expect("both sides can be read");
+        let compared =
+            reconcile::compare(&self.plan, &source, &target, Vectors::default(), &|_| ())
+                .await
+                .expect("both sides can be read");
         let report = verdict::conclude(Vec::new(), compared, None);
         assert_eq!(report.verdict, Verdict::Validated, "{report:?}");
         let mut target = PgConnection::connect(&self.target).await.expect("a target");

@@ -1,0 +1,178 @@
+//! A validation alone, later: a new run of the graph `revalidate` that takes the plan and the code over from an earlier run.
+//!
+//! The earlier run stays as it is, whatever comes out. Files that are gone or changed since are no reason to refuse: that is one of
+//! the things that a validation reports.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::adopted::adopt;
+use super::choice::{Choice, with_descendants};
+use super::{files, graphs, kept_files};
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::diagnostic::Diagnostics;
+use crate::graph::event::StageStatus;
+use crate::graph::handler::NodeHandler as _;
+use crate::graph::plan::{Plan, Selection};
+use crate::graph::result::RecordedStage;
+use crate::handlers::code_generator::CodeGenerator;
+use crate::handlers::run_validation::RunValidation;
+use crate::launch::job::PreparedJob;
+use crate::launch::run::{Accepted, Launch, one_text, recorded};
+use crate::model::job::JobInput;
+use crate::store::{NewRun, Origin, StoredRun};
+
+/// The graph of such runs; a team's own folder may hold another one of that name.
+const GRAPH: &str = "revalidate";
+
+impl Launch {
+    /// Makes the validation of an earlier run durable; [`Launch::execute`] runs it. The secrets are those of the job, if there is
+    /// one, else what can be found again of the run's own.
+    ///
+    /// # Errors
+    /// There is no such run, it is at work, it generated no code, the job is of another source or target, or the store or the new
+    /// run's folder cannot be written.
+    pub async fn accept_validation(
+        &self,
+        run_id: Uuid,
+        job: Option<PreparedJob>,
+        origin: Origin,
+    ) -> Result<Accepted> {
+        let stored = self.store().load(run_id).await?;
+        if self.is_executed(run_id) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("run {run_id} is being executed"),
+            )
+            .hint("validate it when it has ended, or waits"));
+        }
+        let (secrets, inline_secrets) = match job {
+            Some(job) => {
+                same_databases(&stored, &job.input)?;
+                (job.secrets, job.inline_secrets)
+            }
+            None => (self.secrets(run_id).await?, stored.inline_secrets.clone()),
+        };
+        let source = graphs::named(GRAPH, self.settings())?;
+        let file = graphs::load(&source, self.settings()).map_err(Diagnostics::into_error)?;
+        let plan = Plan::select(&file, self.catalog(), &Selection::default())
+            .map_err(Diagnostics::into_error)?;
+        let mut before = of_plan(&stored, &plan);
+        let choice = choose(&plan, &before, run_id)?;
+        let adopted = adopt(&stored, &plan, &before, &choice);
+        let id = Uuid::now_v7();
+        let (old, new) = (
+            self.settings().artifacts(run_id),
+            self.settings().artifacts(id),
+        );
+        // What is gone or changed stays away, so that the validation finds it missing.
+        for stage in before.values_mut() {
+            let whole = |file: &_| files::check(&old, std::slice::from_ref(file)).is_none();
+            stage.artifacts.retain(whole);
+        }
+        files::copy(&old, &new, kept_files(&plan, &before, &choice))?;
+        let created = self
+            .store()
+            .create(&NewRun {
+                id,
+                origin,
+                graph: &source.name,
+                graph_text: &one_text(&source, &file),
+                graph_path: self.own_path(&source).as_deref(),
+                job: &whole_job(&stored.job),
+                inline_secrets: &inline_secrets,
+                fingerprint: &format!("validate {run_id}"),
+                idempotency_key: None,
+                adopted: Some(&adopted),
+            })
+            .await;
+        if let Err(error) = created {
+            files::remove(&new);
+            return Err(error);
+        }
+        Ok(Accepted {
+            run_id: id,
+            secrets: Some(secrets),
+        })
+    }
+}
+
+/// What the earlier run recorded for stages that the plan has too, by their ids. Its edges lead elsewhere, and are decided again.
+fn of_plan(stored: &StoredRun, plan: &Plan) -> HashMap<String, RecordedStage> {
+    let stages = recorded(stored.stages.clone(), &[], &stored.artifacts).into_iter();
+    stages
+        .filter(|stage| plan.find(&stage.id).is_some())
+        .map(|stage| (stage.id.clone(), stage))
+        .collect()
+}
+
+/// The validation runs, with what comes after it; the code has to be there, and of the rest what ended well is taken over.
+fn choose(plan: &Plan, before: &HashMap<String, RecordedStage>, run_id: Uuid) -> Result<Choice> {
+    let of = |name: &str| -> BTreeSet<usize> {
+        let stages = plan.stages().iter().enumerate();
+        stages
+            .filter(|(_, stage)| stage.handler.name == name)
+            .map(|(number, _)| number)
+            .collect()
+    };
+    let status = |stage: usize| {
+        before
+            .get(plan.stages()[stage].id.as_ref())
+            .filter(|stage| stage.has_ended())
+            .map(|stage| stage.status)
+    };
+    let generators = of(CodeGenerator::NAME);
+    let coded = |&stage: &usize| status(stage) == Some(StageStatus::Succeeded);
+    if generators.is_empty() || !generators.iter().all(coded) {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("run {run_id} generated no code, so that there is no plan to hold the target against"),
+        )
+        .hint(format!("plan again from the job: relvec run {GRAPH} --input job.json")));
+    }
+    let again = with_descendants(plan, &of(RunValidation::NAME));
+    let left_out = (0..plan.stages().len()).filter(|stage| {
+        let kept = matches!(
+            status(*stage),
+            Some(StageStatus::Succeeded | StageStatus::Skipped)
+        );
+        !kept && !again.contains(stage)
+    });
+    Ok(Choice {
+        left_out: left_out.collect(),
+        again,
+    })
+}
+
+/// Refuses a job of other databases than the run's, as far as the addresses stand in both.
+fn same_databases(stored: &StoredRun, job: &JobInput) -> Result<()> {
+    for (place, given) in [("source", &job.source.url), ("target", &job.target.url)] {
+        let kept = stored.job[place]["url"].as_str();
+        if let (Some(kept), Some(given)) = (kept, given.as_deref())
+            && kept != given
+        {
+            let message = format!(
+                "the job's {place} is {given}, and that of run {} was {kept}",
+                stored.id
+            );
+            return Err(Error::new(ErrorKind::Invalid, message).hint(format!(
+                "to compare other databases: relvec run {GRAPH} --input job.json"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The job without what it leaves out of its own graph.
+fn whole_job(job: &Value) -> Value {
+    let mut job = job.clone();
+    if let Value::Object(keys) = &mut job {
+        keys.extend(BTreeMap::from([
+            ("skip".to_owned(), json!([])),
+            ("only".to_owned(), json!([])),
+        ]));
+    }
+    job
+}
