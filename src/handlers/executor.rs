@@ -21,11 +21,13 @@ use crate::service::docker::Docker;
 
 mod container;
 mod environment;
+mod orphans;
 mod process;
 mod reach;
 mod script;
 mod simulate;
 
+pub use orphans::reap_orphans;
 use script::SCRIPT;
 
 /// The question that quarantined rows raise.

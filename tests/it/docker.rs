@@ -99,9 +99,16 @@ impl OwnDaemon {
             .spawn()
             .expect("dockerd starts");
         self.child = Some(child);
-        until("dockerd answers", || {
-            self.daemon.call(&["info"]).status.success()
-        });
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !self.daemon.call(&["info"]).status.success() {
+            let said = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            assert!(
+                Instant::now() < deadline,
+                "dockerd does not answer: {}",
+                said()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Ends the daemon at once, with SIGKILL, or in order, with SIGTERM.
@@ -112,19 +119,17 @@ impl OwnDaemon {
             let _ = child.wait();
             // Killed, it leaves its number behind, which may be another's when it starts again.
             let _ = std::fs::remove_file(self.folder.join("pid"));
-            // A dockerd that starts while its last containerd still ends would wait for that one.
-            let containerd = self.folder.join("exec/containerd").display().to_string();
-            until("containerd has ended", || {
-                processes_with(&containerd)
-                    .iter()
-                    .all(|line| !line.contains("containerd.toml"))
-            });
+            // So does its containerd, which ends with it: a new dockerd would wait for one that is only not buried yet.
+            let _ = std::fs::remove_file(self.folder.join("exec/containerd/containerd.pid"));
         }
     }
 }
 
 impl Drop for OwnDaemon {
     fn drop(&mut self) {
+        if self.child.is_none() && !std::thread::panicking() {
+            self.start_again();
+        }
         let running = self.daemon.call(&["ps", "--quiet"]);
         for id in String::from_utf8_lossy(&running.stdout).lines() {
             self.daemon.call(&["kill", id]);
@@ -147,16 +152,6 @@ fn told(variable: &str) -> String {
     #[expect(clippy::disallowed_methods, reason = "tests are told by tests/run")]
     let value = std::env::var(variable);
     value.unwrap_or_else(|_| panic!("{variable} is not set: start the tests with tests/run"))
-}
-
-/// Gives the processes of this machine whose arguments hold a text.
-pub fn processes_with(text: &str) -> Vec<String> {
-    std::fs::read_dir("/proc")
-        .expect("processes")
-        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains(text))
-        .collect()
 }
 
 /// Waits for a condition; panics if that takes a minute.

@@ -1,17 +1,15 @@
 //! The script in a container: an image of the generated files, the secrets on standard input, the sandbox of `service::docker`.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
 use super::environment::{EMBEDDING_BASE_URL, Environment, LOOPBACK, uses_own_endpoint};
-use super::hex;
 use super::reach::from_own_network;
 use super::script::{Listener, SOURCE_URL, Said};
+use super::{hex, orphans};
 use crate::graph::context::Context;
 use crate::graph::event::LogLevel;
 use crate::graph::handler::HandlerError;
@@ -20,7 +18,6 @@ use crate::model::generated::{GeneratedCode, GeneratedInfra};
 use crate::model::job::{EmbeddingProvider, ExecutionSpec, JobInput, secret};
 use crate::model::metadata::Dialect;
 use crate::service::docker::{Container, Docker, Ended, HOST_NAME, ImageContext, Limits, Network};
-use crate::service::lock;
 use crate::source::ConnectionUrl;
 
 /// Reads one line of JSON, the environment, and becomes the script: no secret is in the container's own environment.
@@ -56,8 +53,8 @@ pub(super) async fn prepare(
     infra: &GeneratedInfra,
     ctx: &Context,
 ) -> Result<Prepared, HandlerError> {
-    let (home, epoch) = (owner(ctx.cache())?, epoch());
-    reap(&docker, &home, epoch, ctx).await?;
+    let (home, epoch) = (orphans::owner(ctx.cache())?, orphans::epoch());
+    orphans::reap(&docker, &home, epoch, ctx).await?;
     let network = network(&job.execution);
     if let Network::Own(name) = &network
         && job.target.is_embedded()
@@ -188,22 +185,6 @@ fn limits(execution: &ExecutionSpec) -> Limits {
     }
 }
 
-/// Removes containers whose execution is over: earlier ones of this run, and those of runs that nobody executes.
-async fn reap(docker: &Docker, home: &str, epoch: u64, ctx: &Context) -> Result<(), HandlerError> {
-    let runs = ctx.artifacts().parent().map(Path::to_owned);
-    let is_dead = |run: Uuid| {
-        let folder = runs.as_ref().map(|runs| runs.join(run.to_string()));
-        folder.is_some_and(|folder| !lock::is_held(&folder.join(lock::OF_RUN)))
-    };
-    for name in docker.reap(home, (ctx.run_id(), epoch), is_dead).await? {
-        ctx.log(
-            LogLevel::Warn,
-            format!("removed container {name}, whose relvec is gone"),
-        );
-    }
-    Ok(())
-}
-
 /// Starts relvec's endpoint where the container reaches it.
 async fn start_endpoint(
     docker: &Docker,
@@ -240,6 +221,7 @@ fn mount_source(environment: &mut Environment, ctx: &Context) -> Result<String, 
     let path = std::fs::canonicalize(url.sqlite_path()?).map_err(|error| {
         HandlerError::permanent(format!("the source's file cannot be found: {error}"))
     })?;
+    check_readable(&path)?;
     let (Some(folder), Some(name)) = (path.parent().and_then(Path::to_str), path.file_name())
     else {
         return Err(HandlerError::permanent(format!(
@@ -259,6 +241,22 @@ fn mount_source(environment: &mut Environment, ctx: &Context) -> Result<String, 
     let inside = SecretString::from(format!("sqlite:{SOURCE_FOLDER}/{name}"));
     environment.replace(SOURCE_URL, inside);
     Ok(format!("{folder}:{SOURCE_FOLDER}:ro"))
+}
+
+/// The container's user is neither the file's owner nor in its group.
+fn check_readable(path: &Path) -> Result<(), HandlerError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = path.parent().unwrap_or(path);
+    for (place, bit, right) in [(path, 0o4, "o+r"), (folder, 0o1, "o+x")] {
+        let mode = std::fs::metadata(place).map_err(|error| unreadable(place, &error))?;
+        if mode.permissions().mode() & bit == 0 {
+            return Err(HandlerError::permanent(format!(
+                "the container's user cannot read the source: chmod {right} {}, or use `execution.mode` `process`",
+                place.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Gives loopback hosts the name under which the container knows this machine, says so, and gives the last one.
@@ -337,36 +335,6 @@ fn standard_input(environment: &Environment) -> Result<SecretString, HandlerErro
         .map_err(|_| HandlerError::permanent("the script's environment cannot be written as JSON"))
 }
 
-/// Gives the name of the relvec that this cache belongs to: one daemon may serve several.
-fn owner(cache: &Path) -> Result<String, HandlerError> {
-    let path: PathBuf = cache.join("container-owner");
-    if let Ok(name) = std::fs::read_to_string(&path)
-        && name.parse::<Uuid>().is_ok()
-    {
-        return Ok(name);
-    }
-    let name = Uuid::new_v4().to_string();
-    let part = cache.join(format!(".container-owner.{name}"));
-    std::fs::create_dir_all(cache)
-        .and_then(|()| std::fs::write(&part, &name))
-        // The first one stays, where two begin at once.
-        .and_then(|()| {
-            std::fs::hard_link(&part, &path)
-                .or_else(|error| if path.exists() { Ok(()) } else { Err(error) })
-        })
-        .and_then(|()| std::fs::remove_file(&part))
-        .and_then(|()| std::fs::read_to_string(&path))
-        .map_err(|error| unreadable(&path, &error))
-}
-
 fn unreadable(path: &Path, error: &std::io::Error) -> HandlerError {
     HandlerError::permanent(format!("cannot read {}: {error}", path.display()))
-}
-
-/// Gives the number of this execution: a later one has a greater number.
-fn epoch() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }

@@ -37,17 +37,17 @@ impl Docker {
         // A base image that moved to another version makes another image.
         let base = self.client.inspect_image(&context.base).await;
         let base = base.ok().and_then(|image| image.id).unwrap_or_default();
-        let content = content_hash(context, &base);
-        let name = format!("{NAME}:{}", &content[..16]);
-        if let Some(id) = self.built(&name, &content).await {
+        let hash = content_hash(context, &base);
+        let name = format!("{NAME}:{}", &hash[..16]);
+        if let Some(id) = self.built(&name, &hash).await {
             log(&format!(
                 "image {name} is there already: nothing in it has changed"
             ));
             return Ok(id);
         }
         log(&format!("building image {name} on {}", context.base));
-        self.build(context, &name, &content, &log).await?;
-        self.built(&name, &content).await.ok_or_else(|| {
+        self.build(context, &name, &hash, &log).await?;
+        self.built(&name, &hash).await.ok_or_else(|| {
             Error::new(
                 ErrorKind::Failed,
                 format!("image {name} is not there although its build ended well"),
@@ -57,17 +57,17 @@ impl Docker {
     }
 
     /// Gives the id of an image that was built from exactly this.
-    async fn built(&self, name: &str, content: &str) -> Option<String> {
+    async fn built(&self, name: &str, hash: &str) -> Option<String> {
         let image = self.client.inspect_image(name).await.ok()?;
         let labels = image.config?.labels?;
-        (labels.get(label::CONTENT).map(String::as_str) == Some(content)).then_some(image.id)?
+        (labels.get(label::CONTENT).map(String::as_str) == Some(hash)).then_some(image.id)?
     }
 
     async fn build(
         &self,
         context: &ImageContext,
         name: &str,
-        content: &str,
+        hash: &str,
         log: &(impl Fn(&str) + Send),
     ) -> Result<()> {
         let options = BuildImageOptions {
@@ -78,7 +78,7 @@ impl Docker {
             networkmode: context.network.clone(),
             labels: Some(HashMap::from([(
                 label::CONTENT.to_owned(),
-                content.to_owned(),
+                hash.to_owned(),
             )])),
             ..BuildImageOptions::default()
         };
@@ -107,13 +107,13 @@ impl Docker {
                 show(&status);
             }
             if let Some(detail) = error_detail {
-                lines.finish(&mut show);
+                lines.finish(show);
                 let message = detail.message.unwrap_or_default();
                 return Err(Error::new(ErrorKind::Failed, format!("{what}: {}", message.trim()))
                     .hint("the run's log has the build's output; pip inside the build needs the package index, see `execution.build_network`"));
             }
         }
-        lines.finish(&mut show);
+        lines.finish(show);
         Ok(())
     }
 }

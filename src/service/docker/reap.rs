@@ -11,7 +11,7 @@ use crate::error::Result;
 impl Docker {
     /// Removes the containers of this relvec whose execution is over, and gives their names.
     ///
-    /// Of the caller's run that is every container of an earlier epoch, since it is the only one that executes it; of another run it is all of
+    /// Of the run `own`, which the caller executes, that is every container of an earlier epoch; of another run it is all of
     /// them where `is_dead` says that nobody executes that run.
     ///
     /// # Errors
@@ -19,7 +19,7 @@ impl Docker {
     pub async fn reap(
         &self,
         home: &str,
-        (own, now): (Uuid, u64),
+        own: Option<(Uuid, u64)>,
         is_dead: impl Fn(Uuid) -> bool + Send,
     ) -> Result<Vec<String>> {
         let filter = format!("{}={home}", label::HOME);
@@ -43,10 +43,9 @@ impl Docker {
             let (Some(id), Some(run), Some(epoch)) = (container.id, run, epoch) else {
                 continue;
             };
-            let orphan = if run == own {
-                epoch < now
-            } else {
-                is_dead(run)
+            let orphan = match own {
+                Some((own, now)) if own == run => epoch < now,
+                Some(_) | None => is_dead(run),
             };
             if orphan && self.remove(&id).await.is_ok() {
                 let names = container.names.unwrap_or_default();
@@ -65,9 +64,9 @@ impl Docker {
             ..RemoveContainerOptions::default()
         };
         match self.client.remove_container(id, Some(options)).await {
-            Ok(()) => Ok(()),
-            // It is gone, or another is removing it.
-            Err(bollard::errors::Error::DockerResponseServerError {
+            // Where there is a conflict, another is removing it.
+            Ok(())
+            | Err(bollard::errors::Error::DockerResponseServerError {
                 status_code: 404 | 409,
                 ..
             }) => Ok(()),

@@ -249,8 +249,12 @@ async fn no_daemon_is_a_question_and_its_answer_is_obeyed() {
     let source = sqlite(&relvec.path("shop.db"), &shop_sql()).await;
     let target = postgres_url().await;
     let nowhere = [("DOCKER_HOST", "unix:///nowhere/docker.sock")];
+    // A password in the job itself would be gone with the process that asked.
+    std::fs::write(relvec.path("target"), &target).unwrap();
+    let mut job = container_job(&source, &target);
+    job["target"] = json!({"url_file": relvec.path("target")});
     for (answer, code) in [("process", 0), ("simulate", 3)] {
-        let (parked, run) = relvec.run_with(&container_job(&source, &target), &nowhere);
+        let (parked, run) = relvec.run_with(&job, &nowhere);
         assert_eq!(parked, 3, "{run:#}");
         assert_eq!(run["status"], "waiting");
         let question = &run["open_questions"][0];
