@@ -152,7 +152,7 @@ fn describe(code: i32, out_of_memory: bool, memory_mib: u32, last: Option<&str>)
             "exit code {code}, out of memory: the container's limit is {memory_mib} MiB; raise `execution.memory_mib`"
         ),
         KILLED => format!(
-            "exit code {code}, killed by SIGKILL from outside: by `docker kill`, by the daemon or by this machine's kernel"
+            "exit code {code}, killed by SIGKILL from outside: by `docker kill`, by the daemon, or by the kernel because memory ran out (the limit is {memory_mib} MiB)"
         ),
         TERMINATED => format!("exit code {code}, stopped by SIGTERM from outside"),
         1 if last.is_some_and(|line| line.starts_with(STOPPED_AS_ASKED)) => format!(
