@@ -342,6 +342,9 @@ pub struct EmbedServerArgs {
     /// The port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 7171)]
     pub port: u16,
+    /// The address to listen on: a run in a container needs that of the container network's gateway
+    #[arg(long, hide = true, default_value_t = std::net::IpAddr::from([127, 0, 0, 1]))]
+    pub address: std::net::IpAddr,
     /// End when standard input ends: a run that is killed leaves no endpoint behind
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,

@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
                 .with_env_filter(EnvFilter::new(&settings.log))
                 .with_writer(std::io::stderr)
                 .init();
-            relvec::run(cli, settings).await
+            Box::pin(relvec::run(cli, settings)).await
         }
         Err(error) => Err(error),
     };

@@ -77,6 +77,12 @@ pub fn python() -> String {
     variable("RELVEC_PYTHON").unwrap_or_else(|| "python3".to_owned())
 }
 
+/// Gives the address of the container daemon: `DOCKER_HOST`, else Docker's usual socket.
+#[must_use]
+pub fn docker_host() -> String {
+    variable("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
+}
+
 /// Says whether what is printed may have colours: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
 #[must_use]
 pub fn colored(stream: &impl IsTerminal) -> bool {

@@ -99,7 +99,67 @@ SQL
   export RELVEC_TEST_MARIADB="mysql://relvec:$password@127.0.0.1:$port/test"
 }
 
+# Makes a Debian with Python once, as the tar that tests import as python:3.11-slim: no registry is needed.
+make_base_image() { # FILE
+  local root
+  [ ! -s "$1" ] || return 0
+  need debootstrap debootstrap
+  mkdir -p "$(dirname "$1")"
+  root=$(mktemp -d "${TMPDIR:-/tmp}/relvec-base.XXXXXX")
+  debootstrap --variant=minbase --include=python3,python3-pip,python3-venv,ca-certificates bookworm "$root" \
+    >"$root.log" 2>&1 || { tail -5 "$root.log"; rm -rf "$root"; fail "debootstrap cannot make a base image"; }
+  # pip inside a build reaches the package index as this machine does.
+  cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
+  printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$root/etc/pip.conf"
+  ln -sf python3 "$root/usr/bin/python"
+  rm -f "$root"/usr/lib/python3*/EXTERNALLY-MANAGED
+  rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/doc/* "$root"/usr/share/locale/*
+  tar -C "$root" -cf "$1.part" . && mv "$1.part" "$1"
+  rm -rf "$root" "$root.log"
+}
+
+# Starts a Docker daemon of our own, with python:3.11-slim in it, and exports RELVEC_TEST_DOCKER, its address, and
+# RELVEC_TEST_BASE_IMAGE, the tar that the image was made from.
+start_docker() {
+  local tries
+  need_services_folder
+  [ "$(id -u)" = 0 ] || fail "the tests of container execution start dockerd, which has to be root"
+  need dockerd docker.io
+  RELVEC_TEST_BASE_IMAGE="$PWD/target/docker/python-3.11-slim.tar"
+  make_base_image "$RELVEC_TEST_BASE_IMAGE"
+  # Its own folders, its own bridge and its own names in containerd: a daemon that runs here already is left alone.
+  bridge=rv$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
+  ip link add name "$bridge" type bridge
+  ip addr add "10.$((16#${bridge:2:2} % 200 + 20)).$((16#${bridge:4:2})).1/24" dev "$bridge"
+  ip link set "$bridge" up
+  mkdir "$services/docker"
+  setsid dockerd --data-root="$services/docker/data" --exec-root="$services/docker/exec" --pidfile="$services/docker/pid" \
+    --host="unix://$services/docker/socket" --containerd-namespace="$bridge" --containerd-plugins-namespace="plugins.$bridge" \
+    --bridge="$bridge" --iptables=false --ip6tables=false >"$services/docker/log" 2>&1 &
+  for tries in $(seq 120); do
+    docker --host "unix://$services/docker/socket" info >/dev/null 2>&1 && break
+    [ "$tries" != 120 ] || { tail -20 "$services/docker/log"; fail "dockerd does not start"; }
+    sleep 0.5
+  done
+  docker --host "unix://$services/docker/socket" import - python:3.11-slim <"$RELVEC_TEST_BASE_IMAGE" >/dev/null ||
+    fail "the base image cannot be imported"
+  export RELVEC_TEST_BASE_IMAGE RELVEC_TEST_DOCKER="unix://$services/docker/socket"
+}
+
+stop_docker() {
+  local daemon
+  [ -s "$services/docker/pid" ] || return 0
+  daemon=$(cat "$services/docker/pid")
+  docker --host "$RELVEC_TEST_DOCKER" ps -q | xargs -r docker --host "$RELVEC_TEST_DOCKER" kill >/dev/null || true
+  kill "$daemon" 2>/dev/null || true
+  while kill -0 "$daemon" 2>/dev/null; do sleep 0.1; done
+  ip link delete "$bridge" 2>/dev/null || true
+  # What a killed daemon leaves mounted would keep its folder.
+  awk -v folder="$services/docker/" 'index($2, folder) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount -l
+}
+
 stop_services() {
+  stop_docker
   [ -d "$services/pg/data" ] && (cd "$services/pg" && unprivileged "$pg/pg_ctl" -D data -m immediate stop >/dev/null) || true
   if [ -s "$services/mariadb/mariadb.pid" ]; then
     local server

@@ -1,7 +1,7 @@
 //! `relvec run` and `relvec embed-server`: what works until it is done.
 
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -170,7 +170,7 @@ pub fn read_json(path: &Path) -> Result<Value> {
 /// # Errors
 /// The port is taken.
 pub async fn embed_server(args: &EmbedServerArgs) -> Result<u8> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let address = SocketAddr::from((args.address, args.port));
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Failed, format!("cannot listen on {address}"))
             .because(error)

@@ -1,38 +1,34 @@
 //! `executor`: runs the generated script, or simulates it.
 //!
 //! 1. Check that the script in the run's folder is the one that was generated.
-//! 2. `process`: resolve and check the target, make the virtual environment, start relvec's embedding endpoint where the
-//!    job uses it, run `migrate.py`. `simulate`: compile everything, make the virtual environment, run `--dry-run`.
-//! 3. Turn the script's exit code and its last line into the report.
+//! 2. Choose: [`container`] builds an image and runs it, [`process`] makes a virtual environment and runs `migrate.py` in it,
+//!    [`simulate`] runs `--dry-run`. A container without a daemon asks what to do; it never becomes something else by itself.
+//! 3. Turn the script's exit code and its last line into the report ([`script`]).
 //!
-//! Secrets reach the script through its environment only, and nothing that it says passes on with one in it.
+//! Secrets reach the script through its environment or its standard input only, and nothing that it says passes on with one in it.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio::process::Command;
 
 use crate::graph::context::Context;
 use crate::graph::event::{Artifact, LogLevel, Question};
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
 use crate::model::execution::{ExecutionReport, MigrationReport};
 use crate::model::generated::{GeneratedCode, GeneratedInfra};
-use crate::model::job::{EmbeddingProvider, ExecutionMode, JobInput, secret};
-use crate::service::endpoint::Endpoint;
-use crate::service::process::{self, Ended, Stream};
-use crate::service::python::{self, Dependencies, Venv};
-use crate::service::redact::Redactor;
-use crate::service::target;
-use crate::settings;
+use crate::model::job::{ExecutionMode, JobInput};
+use crate::service::docker::Docker;
 
-/// The generated script.
-const SCRIPT: &str = "migrate.py";
+mod container;
+mod environment;
+mod orphans;
+mod process;
+mod reach;
+mod script;
+mod simulate;
+
+pub use orphans::reap_orphans;
+use script::SCRIPT;
 
 /// The question that quarantined rows raise.
 pub const QUARANTINED: &str = "quarantined";
@@ -40,8 +36,8 @@ pub const QUARANTINED: &str = "quarantined";
 /// The script's word for a key that the embedding API refuses, and the question that this raises.
 pub const KEY_REFUSED: &str = "key_refused";
 
-/// Lines of standard error that a report keeps.
-const LAST_LINES: usize = 20;
+/// The question that a container without a daemon raises.
+pub const NO_DAEMON: &str = "no_container_daemon";
 
 /// Runs the generated script, or simulates it.
 #[derive(Debug)]
@@ -50,7 +46,7 @@ pub struct Executor;
 impl NodeHandler for Executor {
     const NAME: &'static str = "executor";
     const SUMMARY: &'static str =
-        "runs the generated migration in a virtual environment, or simulates it";
+        "runs the generated migration in a container or a virtual environment, or simulates it";
     const SIDE_EFFECTS: bool = true;
     type Params = NoParams;
     type Input = (JobInput, GeneratedCode, GeneratedInfra);
@@ -69,137 +65,93 @@ impl NodeHandler for Executor {
         for file in code.files.iter().chain(&infra.files) {
             check_artifact(ctx, file)?;
         }
-        let prepared = tokio::select! {
-            prepared = prepare(&job, &code, &infra, ctx) => prepared?,
-            () = ctx.cancellation().cancelled() => {
-                return Err(HandlerError::permanent("cancelled before the migration was started"));
+        let place = until_cancelled(ctx, place(&job, ctx)).await?;
+        let (mode, said) = match place {
+            Place::Container(docker) => {
+                let prepare = container::prepare(docker, &job, &code, &infra, ctx);
+                let prepared = until_cancelled(ctx, prepare).await?;
+                let said = container::execute(prepared, ctx).await?;
+                (ExecutionMode::Container, said)
+            }
+            Place::Process => {
+                let prepare = process::prepare(&job, &code, &infra, ctx);
+                let prepared = until_cancelled(ctx, prepare).await?;
+                let said = process::execute(prepared, ctx).await?;
+                (ExecutionMode::Process, said)
+            }
+            Place::Nowhere => {
+                let prepare = simulate::prepare(&code, &infra, ctx);
+                let prepared = until_cancelled(ctx, prepare).await?;
+                let said = process::execute(prepared, ctx).await?;
+                (ExecutionMode::Simulate, said)
             }
         };
-        let said = execute(prepared, ctx).await?;
-        said.report(job.execution.mode, started, &job, ctx)
+        said.report(mode, started, &job, ctx)
     }
 }
 
-/// A script that is ready to be started.
-struct Prepared {
-    command: Command,
-    redactor: Redactor,
-    // Stops when this is dropped, so it has to live as long as the script.
-    _endpoint: Option<Endpoint>,
+/// Where the script is run.
+enum Place {
+    Container(Docker),
+    Process,
+    /// A simulation.
+    Nowhere,
 }
 
-async fn prepare(
-    job: &JobInput,
-    code: &GeneratedCode,
-    infra: &GeneratedInfra,
+/// Gives what the job says, or what a person answered where that is not possible.
+async fn place(job: &JobInput, ctx: &Context) -> Result<Place, HandlerError> {
+    match job.execution.mode {
+        ExecutionMode::Process => return Ok(Place::Process),
+        ExecutionMode::Simulate => return Ok(Place::Nowhere),
+        ExecutionMode::Container => {}
+    }
+    let answer = ctx.answer(NO_DAEMON);
+    let answered = |mode| {
+        ctx.log(
+            LogLevel::Warn,
+            format!("not in a container but as `{mode}`: so `{NO_DAEMON}` was answered"),
+        );
+    };
+    match answer.map(|answer| answer.choice.as_str()) {
+        Some("process") => {
+            answered("process");
+            return Ok(Place::Process);
+        }
+        Some("simulate") => {
+            answered("simulate");
+            return Ok(Place::Nowhere);
+        }
+        Some(_) | None => {}
+    }
+    match Docker::connect().await {
+        Ok(docker) => Ok(Place::Container(docker)),
+        Err(error) if answer.is_none() => {
+            let reason = HandlerError::from(error).message;
+            ctx.ask(daemon_question());
+            Err(HandlerError::parked(format!(
+                "{reason}\n  next: or answer `{NO_DAEMON}` with `process` or `simulate`"
+            )))
+        }
+        Err(error) => Err(HandlerError::permanent(HandlerError::from(error).message)),
+    }
+}
+
+async fn until_cancelled<T>(
     ctx: &Context,
-) -> Result<Prepared, HandlerError> {
-    let source = ctx.need_secret(secret::SOURCE_URL)?;
-    let mut redactor = Redactor::default().hide(source);
-    let mut environment = vec![(OsString::from("SOURCE_URL"), source.clone())];
-    let mut endpoint = None;
-    match job.execution.mode {
-        ExecutionMode::Container => {
-            return Err(HandlerError::permanent(
-                "execution mode `container` is not built yet; use `process` or `simulate`",
-            ));
-        }
-        ExecutionMode::Process => {
-            let driver = crate::source::open(source)?;
-            crate::source::fan_out::refuse(driver.as_ref(), &code.plan).await?;
-            let target = target::resolve(job, ctx).await?;
-            target::check(&target).await?;
-            redactor = redactor.hide(&target);
-            environment.push(("TARGET_URL".into(), target));
-            if let Some(key) = ctx.secret(secret::EMBEDDING_API_KEY) {
-                let name = code.embedding.api_key_env.as_deref();
-                redactor = redactor.hide(key);
-                environment.push((name.unwrap_or("EMBEDDING_API_KEY").into(), key.clone()));
-            }
-            if uses_own_endpoint(job) {
-                let started = Endpoint::start().await?;
-                ctx.log(
-                    LogLevel::Info,
-                    format!(
-                        "relvec's embedding endpoint listens on {}",
-                        started.base_url
-                    ),
-                );
-                let url = SecretString::from(started.base_url.as_str());
-                environment.push(("EMBEDDING_BASE_URL".into(), url));
-                endpoint = Some(started);
-            }
-        }
-        ExecutionMode::Simulate => {
-            python::compiles(&settings::python(), &sources(code, ctx)).await?;
+    work: impl Future<Output = Result<T, HandlerError>>,
+) -> Result<T, HandlerError> {
+    tokio::select! {
+        done = work => done,
+        () = ctx.cancellation().cancelled() => {
+            Err(HandlerError::permanent("cancelled before the migration was started"))
         }
     }
-    let venv = virtual_environment(infra, ctx).await?;
-    let mut command = script_command(&venv, ctx, &environment);
-    match job.execution.mode {
-        ExecutionMode::Simulate => {
-            command.arg("--dry-run");
-        }
-        ExecutionMode::Container | ExecutionMode::Process => {}
-    }
-    Ok(Prepared {
-        command,
-        redactor,
-        _endpoint: endpoint,
-    })
 }
 
-/// Makes the script's command; secrets are in its environment only.
-fn script_command(venv: &Venv, ctx: &Context, environment: &[(OsString, SecretString)]) -> Command {
-    let mut command = process::command(venv.python());
-    command
-        .arg("-I")
-        .arg(ctx.artifacts().join(SCRIPT))
-        // A script that outlived a killed relvec would hold the target's lock against the run that goes on.
-        .arg("--until-stdin-ends")
-        .stdin(Stdio::piped())
-        .envs(
-            environment
-                .iter()
-                .map(|(name, value)| (name, value.expose_secret())),
-        )
-        // What libpq would read besides the URL.
-        .env("PGPASSFILE", "/dev/null")
-        .env("PYTHONUNBUFFERED", "1")
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    command
-}
-
-/// Says whether relvec has to start its own endpoint: the job uses it and does not say that it runs somewhere.
-fn uses_own_endpoint(job: &JobInput) -> bool {
-    job.embedding.provider == EmbeddingProvider::Relvec && job.embedding.base_url.is_none()
-}
-
-fn sources(code: &GeneratedCode, ctx: &Context) -> Vec<PathBuf> {
-    let files = code
-        .files
-        .iter()
-        .map(|file| ctx.artifacts().join(&file.name));
-    files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
-        .collect()
-}
-
-async fn virtual_environment(infra: &GeneratedInfra, ctx: &Context) -> Result<Venv, HandlerError> {
-    let path = ctx.artifacts().join("requirements.txt");
-    let requirements = std::fs::read(&path).map_err(|error| {
-        HandlerError::permanent(format!("cannot read {}: {error}", path.display()))
-    })?;
-    if hex(&Sha256::digest(&requirements)) != infra.requirements_sha256 {
-        return Err(HandlerError::permanent(format!(
-            "{} is not the file that was generated: run the job again",
-            path.display()
-        )));
-    }
-    let log = |line: &str| ctx.log(LogLevel::Info, line);
-    let venvs = ctx.cache().join("venvs");
-    let python = settings::python();
-    Ok(Venv::ensure(&venvs, &python, &requirements, Dependencies::Checked, &log).await?)
+fn stopped() -> HandlerError {
+    HandlerError::permanent(format!(
+        "{SCRIPT} was stopped; running it again goes on where it was"
+    ))
 }
 
 /// Refuses to run anything else than what the generators wrote.
@@ -225,143 +177,15 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A line of the script's standard error.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum ScriptLine {
-    Progress {
-        done: u64,
-        total: Option<u64>,
-        unit: String,
-    },
-    Log {
-        level: LogLevel,
-        message: String,
-        /// What failed, for programs.
-        code: Option<String>,
-    },
-}
-
-/// What the script said, and how it ended.
-struct Said {
-    status: ExitStatus,
-    last_output: String,
-    error_lines: VecDeque<String>,
-    /// The script's own word for why it failed.
-    code: Option<String>,
-}
-
-async fn execute(mut prepared: Prepared, ctx: &Context) -> Result<Said, HandlerError> {
-    let mut last_output = String::new();
-    let mut error_lines = VecDeque::new();
-    let mut said_code = None;
-    let redactor = &prepared.redactor;
-    let ended = process::run(&mut prepared.command, ctx.cancellation(), |stream, line| {
-        match stream {
-            Stream::Stdout if line.trim().is_empty() => {}
-            Stream::Stdout => line.clone_into(&mut last_output),
-            Stream::Stderr => match serde_json::from_str(line) {
-                Ok(ScriptLine::Progress { done, total, unit }) => ctx.progress(done, total, &unit),
-                Ok(ScriptLine::Log {
-                    level,
-                    message,
-                    code,
-                }) => {
-                    let message = redactor.clean(&message);
-                    said_code = code;
-                    ctx.log(level, message.as_str());
-                    if matches!(level, LogLevel::Warn | LogLevel::Error) {
-                        keep(&mut error_lines, message);
-                    }
-                }
-                // Not the script's own words: a traceback may hold a row's value, so it does not go to the log.
-                Err(_) => keep(&mut error_lines, redactor.clean(line)),
-            },
-        }
-    })
-    .await
-    .map_err(|error| HandlerError::permanent(format!("{SCRIPT} cannot be run: {error}")))?;
-    match ended {
-        Ended::Exited(status) => Ok(Said {
-            status,
-            last_output,
-            error_lines,
-            code: said_code,
-        }),
-        Ended::Cancelled => Err(HandlerError::permanent(format!(
-            "{SCRIPT} was stopped; running it again goes on where it was"
-        ))),
-    }
-}
-
-fn keep(lines: &mut VecDeque<String>, line: String) {
-    if line.trim().is_empty() {
-        return;
-    }
-    lines.push_back(line);
-    if lines.len() > LAST_LINES {
-        lines.pop_front();
-    }
-}
-
-impl Said {
-    /// Turns exit code and last line into the stage's result; quarantined rows raise a question.
-    fn report(
-        self,
-        mode: ExecutionMode,
-        started: Instant,
-        job: &JobInput,
-        ctx: &Context,
-    ) -> Result<ExecutionReport, HandlerError> {
-        let migration = serde_json::from_str::<MigrationReport>(&self.last_output).ok();
-        let code = self.status.code();
-        let complete = matches!(code, Some(0 | 3));
-        let report = ExecutionReport {
-            mode,
-            simulated: mode == ExecutionMode::Simulate,
-            exit_code: code,
-            migration,
-            error_lines: if complete {
-                Vec::new()
-            } else {
-                self.error_lines.iter().cloned().collect()
-            },
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        if self.code.as_deref() == Some(KEY_REFUSED) && ctx.answer(KEY_REFUSED).is_none() {
-            ctx.ask(key_question());
-            return Err(HandlerError::parked(format!(
-                "{}; mend that, then answer `{KEY_REFUSED}` with `retry`: what is written stays, and only the rest is embedded",
-                self.failure()
-            )));
-        }
-        if !complete {
-            let message = self.failure();
-            return Err(HandlerError::permanent(message).with_evidence(&report));
-        }
-        let Some(migration) = &report.migration else {
-            let message = format!("{SCRIPT} ended well but its last line is no report");
-            return Err(HandlerError::permanent(message).with_evidence(&report));
-        };
-        // A simulation has put nothing aside yet: its report says what would be.
-        if code == Some(3) && !report.simulated {
-            ctx.ask(quarantine_question(migration, job));
-        }
-        Ok(report)
-    }
-
-    fn failure(&self) -> String {
-        let how = process::describe(self.status);
-        let last = self
-            .error_lines
-            .back()
-            .map_or("it wrote no reason", String::as_str);
-        match self.status.code() {
-            Some(4) => {
-                format!("{SCRIPT} counted source and target and they disagree ({how}): {last}")
-            }
-            Some(_) | None => format!("{SCRIPT} failed ({how}): {last}"),
-        }
+fn daemon_question() -> Question {
+    Question {
+        id: NO_DAEMON.to_owned(),
+        stage: String::new(),
+        text: "The job asks for a container and no container daemon answers. How is the migration to be run? `retry` looks for the daemon again."
+            .to_owned(),
+        choices: ["process", "simulate", "retry"].map(str::to_owned).to_vec(),
+        default: None,
+        blocking: true,
     }
 }
 
@@ -408,11 +232,14 @@ fn quarantine_question(migration: &MigrationReport, job: &JobInput) -> Question 
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::sync::Arc;
 
     use serde_json::json;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+    use super::environment::Environment;
+    use super::process::Prepared;
     use super::*;
     use crate::graph::context::{RunEnvironment, Secrets};
     use crate::graph::event::Event;
@@ -443,14 +270,15 @@ mod tests {
         mode: ExecutionMode,
     ) -> (Result<ExecutionReport, HandlerError>, Vec<Event>) {
         let (ctx, mut events) = context();
-        let mut command = process::command("/bin/sh");
+        let mut command = crate::service::process::command("/bin/sh");
         command.arg("-c").arg(script);
+        let mut environment = Environment::empty();
+        environment.add("TARGET_URL", "postgres://u:hunter22@h/d".into());
         let prepared = Prepared {
             command,
-            redactor: Redactor::default().hide(&"postgres://u:hunter22@h/d".into()),
-            _endpoint: None,
+            environment,
         };
-        let result = match execute(prepared, &ctx).await {
+        let result = match process::execute(prepared, &ctx).await {
             Ok(said) => said.report(mode, Instant::now(), &job(), &ctx),
             Err(error) => Err(error),
         };

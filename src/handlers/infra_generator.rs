@@ -99,6 +99,13 @@ pub fn requirements(runtime: Runtime, provider: EmbeddingProvider, source: Diale
     [base, driver].concat()
 }
 
+/// Gives the image that a job's image is built on, with its digest where that is pinned.
+#[must_use]
+pub fn base_image(execution: &ExecutionSpec) -> String {
+    let base = Base::of(execution);
+    format!("{}{}", base.image, base.digest)
+}
+
 /// What images are built on.
 struct Base<'j> {
     image: &'j str,

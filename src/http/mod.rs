@@ -34,6 +34,7 @@ use self::gateway::Gateway;
 use self::problem::Problem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handlers::CATALOG;
+use crate::handlers::executor::reap_orphans;
 use crate::launch::Launch;
 use crate::settings::{Settings, variable};
 use crate::store::{Store, make_private_folder};
@@ -54,6 +55,7 @@ pub async fn serve(settings: Settings, address: SocketAddr) -> Result<()> {
     let address = listener.local_addr().unwrap_or(address);
     let _lock = only_gateway(&settings)?;
     let store = Store::open(&settings.store()).await?;
+    tokio::spawn(reap(settings.clone()));
     let gateway = Gateway::new(Launch::new(settings, store, CATALOG, variable));
     gateway.recover().await?;
     let stop = CancellationToken::new();
@@ -70,6 +72,18 @@ pub async fn serve(settings: Settings, address: SocketAddr) -> Result<()> {
     tracing::info!(%address, "the gateway listens");
     serve_on(listener, gateway, stop).await;
     Ok(())
+}
+
+/// Removes the containers that a gateway before this one left behind, if it made any.
+async fn reap(settings: Settings) {
+    match reap_orphans(&settings.cache(), |run| settings.artifacts(run)).await {
+        Ok(reaped) => {
+            for container in reaped {
+                tracing::warn!(container, "removed, its gateway is gone");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "containers of an earlier gateway may still be there"),
+    }
 }
 
 /// Serves a gateway on a socket until it is told to stop, then puts its runs back.

@@ -35,6 +35,7 @@ use crate::graph::run::Run;
 use crate::model::job::JobInput;
 use crate::model::run::RunDocument;
 use crate::report::Report;
+use crate::service::lock;
 use crate::settings::Settings;
 use crate::store::{
     Cancelled, Created, NewRun, Origin, Store, StoredRun, StoredStage, make_private_folder,
@@ -45,9 +46,6 @@ const BATCH: usize = 64;
 
 /// How often a stage's progress is recorded; reports see every step of it.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-
-/// The lock of a run, in its artifact folder: the system gives it up when the process that holds it ends.
-const LOCK: &str = ".run.lock";
 
 /// Stops a run's execution, for good or for now.
 #[derive(Debug, Clone, Default)]
@@ -380,8 +378,8 @@ impl Launch {
     /// Says whether a process executes a run now. One that was killed leaves its run `running` and nobody at work.
     #[must_use]
     pub fn is_executed(&self, run_id: Uuid) -> bool {
-        let path = self.settings.artifacts(run_id).join(LOCK);
-        File::open(path).is_ok_and(|file| file.try_lock().is_err())
+        let path = self.settings.artifacts(run_id).join(lock::OF_RUN);
+        lock::is_held(&path)
     }
 
     /// Cancels a run that no process executes.
@@ -402,7 +400,7 @@ impl Launch {
     fn lock(&self, run_id: Uuid) -> Result<File> {
         let folder = self.settings.artifacts(run_id);
         make_private_folder(&folder)?;
-        let path = folder.join(LOCK);
+        let path = folder.join(lock::OF_RUN);
         let file = File::create(&path).map_err(|error| {
             Error::new(
                 ErrorKind::Unavailable,

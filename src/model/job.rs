@@ -221,7 +221,7 @@ pub enum Runtime {
 }
 
 /// How the generated script is run.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExecutionSpec {
     /// Container, process or simulation.
@@ -234,6 +234,22 @@ pub struct ExecutionSpec {
     /// The digest of that image, which pins it: `sha256:` and 64 hexadecimal digits.
     #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub base_digest: Option<String>,
+    /// The container's network: `host`, `bridge`, or the name of one; `bridge` if absent. In all but `host` this machine is
+    /// `host.docker.internal`, and reaches the container only where it listens on more than its loopback.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"))]
+    pub network: Option<String>,
+    /// The network in which the image is built, where pip fetches the requirements; the daemon's default if absent.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"))]
+    pub build_network: Option<String>,
+    /// The container's memory in MiB, with no swap beside it; 1024 if absent.
+    #[schemars(range(min = 8, max = 4_194_304))]
+    pub memory_mib: Option<u32>,
+    /// The container's processors; 2 if absent, and never more than there are.
+    #[schemars(range(min = 0.1, max = 1024.0))]
+    pub cpus: Option<f64>,
+    /// The container's processes and threads; 256 if absent.
+    #[schemars(range(min = 16, max = 65_536))]
+    pub pids: Option<u32>,
 }
 
 /// Which language model API.

@@ -1,6 +1,7 @@
 //! relvec's own embedding endpoint as a child process, for the provider `relvec`.
 
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -33,14 +34,16 @@ impl Endpoint {
     /// # Errors
     /// The program's own path is unknown, or as for [`Endpoint::start_program`].
     pub async fn start() -> Result<Self> {
-        let program = std::env::current_exe().map_err(|error| {
-            Error::new(
-                ErrorKind::Internal,
-                "the path of relvec's own program is unknown",
-            )
-            .because(error)
-        })?;
-        Self::start_program(&program).await
+        Self::start_program(&own_program()?).await
+    }
+
+    /// Starts `embed-server` of this very program on another address of this machine: that of a container network's gateway.
+    ///
+    /// # Errors
+    /// As for [`Endpoint::start`].
+    pub async fn start_at(address: IpAddr) -> Result<Self> {
+        let program = own_program()?;
+        Self::start_on(&program, address).await
     }
 
     /// Starts `embed-server` of another relvec program.
@@ -48,13 +51,20 @@ impl Endpoint {
     /// # Errors
     /// The program cannot be started, ends at once, or does not say within 10 s where it listens.
     pub async fn start_program(program: &Path) -> Result<Self> {
-        let mut command = process::command(program);
-        command.args(["embed-server", "--port", "0", "--until-stdin-ends"]);
-        let shown = format!("{} embed-server", program.display());
-        Self::listen(command, &shown).await
+        Self::start_on(program, IpAddr::V4(Ipv4Addr::LOCALHOST)).await
     }
 
-    async fn listen(mut command: Command, shown: &str) -> Result<Self> {
+    async fn start_on(program: &Path, address: IpAddr) -> Result<Self> {
+        let mut command = process::command(program);
+        let address = address.to_string();
+        command
+            .args(["embed-server", "--port", "0", "--until-stdin-ends"])
+            .args(["--address", &address]);
+        let shown = format!("{} embed-server --address {address}", program.display());
+        Self::listen(command, &shown, &address).await
+    }
+
+    async fn listen(mut command: Command, shown: &str, address: &str) -> Result<Self> {
         let failed = |what: &str| {
             Error::new(
                 ErrorKind::Failed,
@@ -80,7 +90,7 @@ impl Endpoint {
             .ok_or_else(|| failed("ended at once"))?;
         let base_url = line
             .strip_prefix(ANNOUNCEMENT)
-            .filter(|url| url.starts_with("http://127.0.0.1:"))
+            .filter(|url| url.starts_with(&format!("http://{address}:")))
             .ok_or_else(|| failed("did not say where it listens"))?
             .trim_end_matches('/')
             .to_owned();
@@ -93,6 +103,16 @@ impl Endpoint {
     }
 }
 
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|error| {
+        Error::new(
+            ErrorKind::Internal,
+            "the path of relvec's own program is unknown",
+        )
+        .because(error)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +120,7 @@ mod tests {
     async fn listen(script: &str) -> Result<Endpoint> {
         let mut shell = process::command("/bin/sh");
         shell.arg("-c").arg(script);
-        Endpoint::listen(shell, "a script").await
+        Endpoint::listen(shell, "a script", "127.0.0.1").await
     }
 
     #[tokio::test]

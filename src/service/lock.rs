@@ -9,6 +9,16 @@ use crate::error::{Error, ErrorKind, Result};
 /// How often a lock that another process holds is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The lock of a run, in its artifact folder: who executes the run holds it.
+pub const OF_RUN: &str = ".run.lock";
+
+/// Says whether a process holds the lock of a file. One that is not there is held by nobody.
+#[must_use]
+pub fn is_held(path: &Path) -> bool {
+    // Shared, so that two who ask at once do not take each other for the holder.
+    File::open(path).is_ok_and(|file| file.try_lock_shared().is_err())
+}
+
 /// Held until it is dropped.
 #[derive(Debug)]
 pub struct FileLock {

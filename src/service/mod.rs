@@ -4,6 +4,7 @@
 //!    [`exchange`]: the JSON that a graph file's own programs and web services read and write.
 //! 2. [`lock`]: one process at a time.
 //! 3. [`python`]: virtual environments.
+//!    [`docker`]: images and containers.
 //! 4. [`embedded`]: the target that relvec starts itself.
 //! 5. [`hashed`]: relvec's own embeddings; [`endpoint`]: their server as a child process; [`embedding`]: an API of others.
 //! 6. [`http`]: the one HTTP client; [`llm`]: a language model.
@@ -14,6 +15,7 @@ pub mod redact;
 pub mod exchange;
 pub mod lock;
 pub mod python;
+pub mod docker;
 pub mod embedded;
 pub mod hashed;
 pub mod endpoint;

@@ -33,6 +33,18 @@ const PIP_VARIABLES: &[&str] = &[
     "PIP_NO_CACHE_DIR",
 ];
 
+/// Those of them that name another place than the usual one.
+const PIP_SOURCES: &[&str] = &["PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_NO_INDEX"];
+
+/// Variables by which users tell uv the same.
+const UV_VARIABLES: &[&str] = &[
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_CACHE_DIR",
+    "UV_NATIVE_TLS",
+    "UV_OFFLINE",
+];
+
 /// The file that says that an environment is whole.
 const READY: &str = ".relvec-ready";
 
@@ -154,6 +166,10 @@ impl Venv {
         dependencies: Dependencies,
         log: Log<'_>,
     ) -> Result<()> {
+        if self.install_with_uv(requirements, dependencies).await {
+            log("installed the pinned requirements with uv");
+            return Ok(());
+        }
         log("installing the pinned requirements with pip:");
         let mut pip = process::command(self.python());
         pip.envs(settings::inherited(PIP_VARIABLES))
@@ -183,6 +199,29 @@ impl Venv {
             Ok(Some(lines)) => Err(pip_failed(&lines)),
             Err(error) => Err(cannot_start("the virtual environment's python", error)),
         }
+    }
+}
+
+impl Venv {
+    /// Installs with uv where it is on the path and pip is not told where packages come from: uv reads none of pip's settings.
+    /// Where it fails, pip tries, and says why.
+    async fn install_with_uv(&self, requirements: &Path, dependencies: Dependencies) -> bool {
+        if !settings::inherited(PIP_SOURCES).is_empty() {
+            return false;
+        }
+        let mut uv = process::command("uv");
+        uv.envs(settings::inherited(UV_VARIABLES))
+            .args(["pip", "install", "--quiet", "--no-config", "--python"])
+            .arg(self.python())
+            .args(["--only-binary=:all:", "--require-hashes"]);
+        match dependencies {
+            Dependencies::Checked => {}
+            Dependencies::LeftOut => {
+                uv.arg("--no-deps");
+            }
+        }
+        uv.arg("-r").arg(requirements);
+        matches!(finish(&mut uv, |_| ()).await, Ok(None))
     }
 }
 

@@ -161,16 +161,18 @@ async fn an_empty_database_and_one_without_text_say_so() {
 }
 
 #[tokio::test]
-async fn a_container_is_refused_plainly() {
+async fn a_container_without_a_daemon_is_asked_about() {
     let relvec = Relvec::new();
     let source = sqlite(&relvec.path("shop.db"), &crate::relvec::shop_sql()).await;
     let mut job = job(&source, NOWHERE);
     job["execution"]["mode"] = json!("container");
-    let (code, run) = relvec.run(&job);
+    let (code, run) = relvec.run_with(&job, &[("DOCKER_HOST", "unix:///nowhere/docker.sock")]);
     assert_eq!(code, 3, "{run:#}");
-    let error = stage(&run, "executor")["reason"]["error"].as_str().unwrap();
+    let error = stage(&run, "executor")["reason"]["message"]
+        .as_str()
+        .unwrap();
     assert!(
-        error.contains("container") && error.contains("process"),
+        error.contains("unix:///nowhere/docker.sock") && error.contains("`process`"),
         "{error}"
     );
 }

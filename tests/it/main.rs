@@ -5,6 +5,7 @@ mod bad_input;
 #[path = "../corpora/mod.rs"]
 mod corpora;
 mod discovery;
+mod docker;
 mod drawings;
 mod findings;
 mod fuzz;

@@ -35,6 +35,27 @@ impl Relvec {
         }
     }
 
+    /// Gives a relvec whose data folder is its own too: no other test makes runs in it.
+    pub fn alone() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self {
+            home: folder.path().join("home"),
+            folder,
+        }
+    }
+
+    /// Gives the id of the run that was made last.
+    pub fn newest_run(&self) -> String {
+        let runs = std::fs::read_dir(self.home.join("runs")).expect("runs");
+        let names = runs.map(|run| {
+            run.expect("a run")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        });
+        names.max().expect("a run")
+    }
+
     /// Gives a path in the temporary folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

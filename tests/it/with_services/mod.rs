@@ -4,6 +4,8 @@ mod advice;
 mod bad_services;
 mod branches;
 mod children;
+mod container;
+mod container_faults;
 mod demo;
 mod discovery;
 mod end_to_end;
