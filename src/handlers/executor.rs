@@ -185,6 +185,7 @@ fn daemon_question() -> Question {
             .to_owned(),
         choices: ["process", "simulate", "retry"].map(str::to_owned).to_vec(),
         default: None,
+        expires_at: None,
         blocking: true,
     }
 }
