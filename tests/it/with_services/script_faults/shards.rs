@@ -167,7 +167,11 @@ async fn a_shard_that_was_killed_is_started_again() {
 async fn shards_whose_source_breaks_off_join_again() {
     let script = Script::of_postgres().await;
     script.mock.delay(Duration::from_millis(1_500));
-    let shards = [1, 2, 3].map(|number| started(&script, number));
+    // Small pages, so that the source is still read.
+    let shards = ["1/3", "2/3", "3/3"].map(|shard| {
+        let mut command = script.changed("migrate.PAGE = 20");
+        script.start(command.args(["--shard", shard]))
+    });
     let joined = "SELECT count(DISTINCT shard) FROM relvec_documents_seen";
     script.until_stored(ITEMS).await;
     while script.number(joined).await < 3 {
