@@ -125,6 +125,7 @@ start_docker() {
   need_services_folder
   [ "$(id -u)" = 0 ] || fail "the tests of container execution start dockerd, which has to be root"
   need dockerd docker.io
+  need ip iproute2
   RELVEC_TEST_BASE_IMAGE="$PWD/target/docker/python-3.11-slim.tar"
   make_base_image "$RELVEC_TEST_BASE_IMAGE"
   # Its own folders, its own bridge and its own names in containerd: a daemon that runs here already is left alone.

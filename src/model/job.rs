@@ -235,7 +235,7 @@ pub struct ExecutionSpec {
     #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub base_digest: Option<String>,
     /// The container's network: `host`, `bridge`, or the name of one; `bridge` if absent. In all but `host` this machine is
-    /// `host.docker.internal`, and reaches the container only where it listens on more than its loopback.
+    /// `host.docker.internal`, and is reached only where it listens on more than its loopback.
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"))]
     pub network: Option<String>,
     /// The network in which the image is built, where pip fetches the requirements; the daemon's default if absent.

@@ -260,7 +260,9 @@ impl Docker {
             .inspect_container(id, None::<InspectContainerOptions>)
             .await;
         let state = inspected
-            .map_err(|error| self.failed(&format!("how container {name} ended"), &error))?
+            .map_err(|error| {
+                self.failed(&format!("the end of container {name} is not known"), &error)
+            })?
             .state
             .unwrap_or_default();
         if state.running == Some(true) {

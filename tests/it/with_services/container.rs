@@ -219,7 +219,7 @@ fn assert_secret_nowhere(daemon: &Daemon, waiting: &Waiting, secret: &str) {
         daemon.say(&["inspect", &waiting.container]),
         daemon.say(&["inspect", &image]),
         daemon.say(&["history", "--no-trunc", &image]),
-        daemon.inside(&waiting.container, "tr '\0' '\n' </proc/1/cmdline"),
+        daemon.inside(&waiting.container, "tr '\\0' '\\n' </proc/1/cmdline"),
         daemon.inside(&waiting.container, "tr '\\0' '\\n' </proc/1/environ"),
     ] {
         assert!(shown.len() > 20, "{shown}");

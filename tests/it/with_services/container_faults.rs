@@ -127,3 +127,67 @@ async fn the_container_of_a_killed_relvec_ends_and_is_reaped_and_a_living_one_is
     living.interrupt();
     assert_eq!(living.end(&relvec, "living")["status"], "cancelled");
 }
+
+#[tokio::test]
+async fn a_gateway_removes_what_one_before_it_left_behind() {
+    let (relvec, daemon) = (Relvec::alone(), Daemon::shared());
+    let (source, target) = shop().await;
+    let job = container_job(&source, &target);
+    let mut dead = Waiting::start(&relvec, &daemon, job, "dead").await;
+    dead.child.kill().unwrap();
+    dead.child.wait().unwrap();
+    assert_eq!(daemon.containers_of(&dead.run).len(), 1);
+    let mut gateway = relvec
+        .command(&["serve", "--listen", "127.0.0.1:0"])
+        .envs(daemon.environment())
+        .spawn()
+        .unwrap();
+    until("the orphan is gone", || {
+        daemon.containers_of(&dead.run).is_empty()
+    });
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+}
+
+#[tokio::test]
+async fn cancelling_a_build_stops_it() {
+    let (relvec, daemon) = (Relvec::alone(), Daemon::shared());
+    let (source, target) = shop().await;
+    // A base image of its own: nothing of the build is known yet. It never ends by itself.
+    let base = format!("relvec-slow:{}", std::process::id());
+    let folder = relvec.path("slow");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(
+        folder.join("Dockerfile"),
+        "FROM python:3.11-slim\nONBUILD RUN echo begun && sleep 600\n",
+    )
+    .unwrap();
+    daemon.say(&["build", "--tag", &base, folder.to_str().unwrap()]);
+    let mut job = container_job(&source, &target);
+    job["execution"]["base_image"] = json!(base);
+    let file = relvec.path("slow.json");
+    std::fs::write(&file, job.to_string()).unwrap();
+    let building = |daemon: &Daemon| {
+        let filter = ["ps", "--no-trunc", "--format", "{{.Command}}"];
+        daemon.say(&filter).contains("echo begun && sleep 600")
+    };
+    let mut child = relvec
+        .command(&["run", "default", "--format", "json", "--input"])
+        .arg(&file)
+        .envs(daemon.environment())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the build runs", || building(&daemon));
+    let asked = std::time::Instant::now();
+    let id = child.id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status();
+    assert!(sent.unwrap().success());
+    let code = child.wait().unwrap();
+    assert!(asked.elapsed() < std::time::Duration::from_secs(5));
+    assert!(!code.success());
+    until("the build is gone", || !building(&daemon));
+}
