@@ -173,13 +173,15 @@ stop_services() {
 
 # Runs the tests of the generated script's own functions, in a virtual environment with what the script needs.
 run_python_tests() {
-  local wanted=templates/requirements-script.txt venv=target/python-tests
-  if ! cmp -s "$wanted" "$venv/installed.txt"; then
+  local wanted=(templates/requirements-script.txt templates/requirements-mysql.txt) venv=target/python-tests each
+  if [ "$(cat "${wanted[@]}")" != "$(cat "$venv/installed.txt" 2>/dev/null)" ]; then
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$wanted" ||
-      fail "the script's requirements cannot be installed"
-    cp "$wanted" "$venv/installed.txt"
+    for each in "${wanted[@]}"; do
+      "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$each" ||
+        fail "the script's requirements cannot be installed"
+    done
+    cat "${wanted[@]}" >"$venv/installed.txt"
   fi
   "$venv/bin/python" -m unittest discover -s tests/python
 }
