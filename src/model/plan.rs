@@ -1,4 +1,4 @@
-//! `migration_plan`: what is migrated, and how a document is made. The plan block of `migrate.py` is this type as JSON.
+//! `migration_plan`: what is migrated, and how a document is made. The plan block of `migrate.py` is made of it, with every statement ready.
 //!
 //! # The canonical document
 //!
