@@ -17,6 +17,45 @@ class Lost(Exception):
     """A connection broke: everything is read again from a new snapshot, and what was written stays."""
 
 
+WAITING: dict[int, tuple[str, float]] = {}  # a database that a thread waits for, and until when
+
+
+@contextlib.contextmanager
+def answering(what: str, seconds: float) -> Iterator[None]:
+    """Notes that this thread waits for a database, so that `watch` can give up."""
+    thread = threading.get_ident()
+    WAITING[thread] = what, time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        del WAITING[thread]
+
+
+def watch(stop: threading.Event) -> None:
+    """Ends the program where a database is silent, or where it is to stop and does not: what is written stays."""
+    left = STOP_SECONDS
+    while left > 0:
+        time.sleep(1)
+        left -= stop.is_set()
+        if late := [what for what, until in list(WAITING.values()) if until < time.monotonic()]:
+            text = f"the {late[0]} does not answer any more; see that it works, then run the same command again to go on"
+            log("error", text, code=f"{late[0]}_unreachable")
+            os._exit(1)
+    log("warn", "stopped at once, as something does not answer; run the same command again to go on")
+    os._exit(1)
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection to PostgreSQL that does not wait for ever: psycopg waits for every answer here."""
+
+    what, patience = "database", SILENCE_SECONDS
+
+    def wait(self, *arguments: Any, **options: Any) -> Any:
+        """Waits for an answer of the server."""
+        with answering(self.what, self.patience):
+            return super().wait(*arguments, **options)
+
+
 def raise_if_lost(error: Exception) -> None:
     """Raises `Lost` where an error of a database means that the connection is gone, or that trying again may help."""
     if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
@@ -41,14 +80,16 @@ def postgres_parameters(url: str, what: str) -> dict[str, Any]:
     return CONNECTION | given
 
 
-def connect(url: str, what: str, *, autocommit: bool) -> psycopg.Connection[Any]:
+def connect(url: str, what: str, *, autocommit: bool) -> Connection:
     """Opens a PostgreSQL connection, or says why that failed without repeating the URL."""
     conninfo = psycopg.conninfo.make_conninfo(**postgres_parameters(url, what))
     try:
-        return psycopg.connect(conninfo, autocommit=autocommit)
+        connection = Connection.connect(conninfo, autocommit=autocommit)
     except psycopg.Error as error:
         text = f"cannot connect to the {what}: {database_message(error)}; check host, port, user and password in its URL"
         raise Failure(text, f"{what}_unreachable") from None
+    connection.what = what
+    return connection
 
 
 def quoted(name: str) -> str:

@@ -2,6 +2,7 @@
 
 # ---- Documents: the canonical text, its pieces, their ids and hashes ------------------------------------------------
 
+TEXT_HEAD = struct.Struct(">cQ").pack
 BLANKS = "\t\n\x0b\x0c\r "
 NUMBER = re.compile(r"(?!-0(\.0+)?\Z)-?(0|[1-9][0-9]*)(\.[0-9]+)?")  # but not a negative zero
 
@@ -38,15 +39,17 @@ class Page:
 
 def encoded(value: str | None) -> bytes:
     """Encodes a value so that no two lists of values give the same bytes: a tag, the length, the bytes."""
-    if value is None:
-        return b"N"
-    data = value.encode("utf-8", "surrogateescape")
-    return b"T" + len(data).to_bytes(8, "big") + data
+    return b"N" if value is None else sized_text(value.encode("utf-8", "surrogateescape"))
 
 
-def content_hash(text: str, metadata: Sequence[str | None]) -> bytes:
-    """Gives the hash of a chunk's text and of the document's metadata."""
-    return hashlib.sha256(b"".join(map(encoded, (text, *metadata)))).digest()
+def sized_text(data: bytes) -> bytes:
+    """Encodes a value that is there."""
+    return TEXT_HEAD(b"T", len(data)) + data
+
+
+def content_hash(data: bytes, metadata: bytes) -> bytes:
+    """Gives the hash of a chunk's text and of the document's metadata, which is encoded already."""
+    return hashlib.sha256(sized_text(data) + metadata).digest()
 
 
 def row_hash(row: Sequence[str | None]) -> str:
@@ -54,20 +57,32 @@ def row_hash(row: Sequence[str | None]) -> str:
     return hashlib.sha256(b"".join(map(encoded, row))).hexdigest()
 
 
-def chunk_id(entity: str, key: Sequence[str], number: int) -> bytes:
-    """Gives the id of a chunk: a UUID of RFC 9562's version 8."""
-    digest = hashlib.sha256(b"".join(map(encoded, (entity, *key, str(number))))).digest()
+def chunk_id(document: bytes, number: int) -> bytes:
+    """Gives the id of a chunk, a UUID of RFC 9562's version 8; its entity and its document's key are encoded already."""
+    digest = hashlib.sha256(document + sized_text(b"%d" % number)).digest()
     return b"%b%c%c%c%b" % (digest[:6], digest[6] & 0x0F | 0x80, digest[7], digest[8] & 0x3F | 0x80, digest[9:16])
 
 
-def metadata_value(data_type: str, text: str | None) -> str:
-    """Gives a value as JSON of which `->>` gives the text back exactly."""
+def number_value(text: str | None) -> str:
+    """Gives a value of a column of numbers as JSON of which `->>` gives the text back exactly."""
     if text is None:
         return "null"
     # Beyond a thousand digits PostgreSQL's numbers end somewhere, and its texts do not.
-    if data_type in ("integer", "decimal") and len(text) < 1000 and NUMBER.fullmatch(text):
-        return text
-    return text if data_type == "boolean" and text in ("true", "false") else json_text(text)
+    is_plain = text.isdecimal() and text.isascii() and text[0] != "0"
+    return text if len(text) < 1000 and (is_plain or NUMBER.fullmatch(text)) else json_text(text)
+
+
+def text_value(text: str | None) -> str:
+    """Gives a value of another column as JSON."""
+    return "null" if text is None else json_text(text)
+
+
+def boolean_value(text: str | None) -> str:
+    """Gives a value of a column of booleans as JSON."""
+    return text if text in ("true", "false") else text_value(text)
+
+
+METADATA_VALUES = {"integer": number_value, "decimal": number_value, "boolean": boolean_value}  # others are texts
 
 
 def object_of(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@
 ATTEMPTS = 8  # of one request
 RETRY_BUDGET = 100  # retries of the whole run, beside one for every second request
 PAUSE_BASE, PAUSE_CAP = 0.5, 60.0  # seconds between attempts; the cap also holds for Retry-After
-FIRST_AT_ONCE = 4  # requests at once in the beginning; doubled with each round while nothing is refused
+FIRST_AT_ONCE = 16  # requests at once in the beginning; doubled with each round while nothing is refused
 TRY_MORE_SECONDS = 30.0  # until one more at once is tried than were refused before
 
 

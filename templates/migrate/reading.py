@@ -21,12 +21,13 @@ class EntityReader:
     def __init__(self, source: Source, entity: dict[str, Any], low: Sequence[Any] = (), high: Sequence[Any] = ()) -> None:
         self.source, self.entity, self.name, self.width = source, entity, entity["name"], len(entity["key"])
         self.bounds = ["after"] * bool(low) + ["until"] * bool(high)
-        self.values = entity["bound"] | named("after", low) | named("until", high) | {"page": PAGE}
+        self.values = entity["bound"] | named("after", low) | named("until", high) | {"page": FIRST_PAGE}
         self.labels = [(section["label"], section["children"] is None) for section in entity["sections"]]
         self.children = [section["children"] for section in entity["sections"] if section["children"]]
         self.key = object_of(entity["key"] or ["row", "occurrence"])
         self.metadata = object_of([item["name"] for item in entity["metadata"]])
-        self.types = [item["data_type"] for item in entity["metadata"]]
+        self.as_json = [METADATA_VALUES.get(item["data_type"], text_value) for item in entity["metadata"]]
+        self.code = encoded(self.name)
         self.limit = PLAN["embedding"]["chunk_tokens"] * BYTES_A_TOKEN
 
     def first(self, parts: dict[str, str], **values: Any) -> Row:
@@ -76,7 +77,7 @@ class EntityReader:
                 return
             yield page
             bounds = ["after"] + ["until"] * ("until" in bounds)
-            values |= named("after", page[-1][0])
+            values |= named("after", page[-1][0]) | {"page": min(PAGE, 2 * values["page"])}
 
     def pages(self) -> Iterator[Page]:
         """Makes the documents in the order of the key; long ones make a page shorter."""
@@ -102,10 +103,11 @@ class EntityReader:
             [(label, next(values), []) if is_field else (label, None, next(rows)) for label, is_field in self.labels]
         )
         metadata, problem = list(values), ""
-        document, source_key = chunk_id(self.name, key, 0), self.key % tuple(map(json_text, key))
+        code = self.code + b"".join(map(encoded, key))
+        document, source_key = chunk_id(code, 0), self.key % tuple(map(json_text, key))
         page.documents += 1
         try:
-            kept = (self.metadata % tuple(map(metadata_value, self.types, metadata))).encode()
+            kept = (self.metadata % tuple([as_json(value) for as_json, value in zip(self.as_json, metadata, strict=True)])).encode()
             data, size = text.encode(), len(source_key.encode())
             if "\0" in text or "\\u0000" in source_key or b"\\u0000" in kept:  # or a text that looks like that
                 nul = any("\0" in value for value in (text, *key, *metadata) if value)
@@ -120,11 +122,11 @@ class EntityReader:
                 page.refused.append((document, stored, problem))
             return
         page.size += size + len(data)
-        for number, piece in enumerate(pieces(data, self.limit)):
-            identity, part = chunk_id(self.name, key, number) if number else document, piece.decode()
-            page.chunks.append(
-                Chunk(identity, document, number, part, piece, content_hash(part, metadata), source_key, kept)
-            )
+        tail = b"".join(map(encoded, metadata))
+        for number, piece in enumerate(pieces(data, self.limit) if len(data) > self.limit else (data,)):
+            identity, part = chunk_id(code, number) if number else document, piece.decode()
+            chunk = Chunk(identity, document, number, part, piece, content_hash(piece, tail), source_key, kept)
+            page.chunks.append(chunk)
 
 
 def numbered(rows: Iterable[tuple[Row, Row]], width: int) -> Iterator[tuple[Row, Row]]:

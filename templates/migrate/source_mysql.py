@@ -45,10 +45,11 @@ class Source:
     )
     def __init__(self, url: str, _snapshot: str | None = None) -> None:
         try:
-            self.connection = pymysql.connect(**mysql_parameters(url))
-            with self.connection.cursor() as cursor:
-                for setting in self.SETTINGS:
-                    cursor.execute(setting)
+            with answering("source", 60):
+                self.connection = pymysql.connect(**mysql_parameters(url), read_timeout=SILENCE_SECONDS)
+                with self.connection.cursor() as cursor:
+                    for setting in self.SETTINGS:
+                        cursor.execute(setting)
         except pymysql.MySQLError as error:
             raise Failure(
                 f"cannot connect to the source: {database_message(error)}; check host, port, user and password in its URL",

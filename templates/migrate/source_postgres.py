@@ -33,8 +33,10 @@ class Source:
         """Streams the rows of a query through a cursor of the server."""
         with self.connection.cursor(name=f"relvec_{next(self.cursors)}") as cursor:
             cursor.execute(sql.encode(), values)
-            while batch := cursor.fetchmany(FETCH):
+            count = FIRST_FETCH
+            while batch := cursor.fetchmany(count):
                 yield from batch
+                count = min(FETCH, 4 * count)
 
     def roots(self, sql: str, values: Values, width: int) -> Generator[tuple[Row, Row], None, None]:
         """Streams root rows: the key to bind again, and the key's texts with the values. Here both keys are texts."""

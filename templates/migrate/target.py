@@ -3,6 +3,7 @@
 # ---- The target: what stands there, and every write. Its statements are in the plan ---------------------------------
 
 COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+LENGTH = struct.Struct(">i").pack
 COPY_TAIL = struct.pack(">h", -1)
 NEWER = "a newer migration has taken over the table; this one stops without writing"
 COUNTS = "source_rows documents chunks embedded unchanged empty quarantined removed kept lost".split()
@@ -11,7 +12,7 @@ Counts = dict[str, int]
 
 def sized(data: bytes) -> bytes:
     """Gives a value of a row of binary COPY."""
-    return struct.pack(">i", len(data)) + data
+    return LENGTH(len(data)) + data
 
 
 class Rows:
@@ -27,7 +28,8 @@ class Rows:
         """Gives a chunk as a row of the target."""
         key, data, metadata = chunk.source_key.encode(), chunk.data, chunk.metadata
         head = self.head(9, 16, chunk.id, self.names, 4, chunk.number, 32, chunk.hash, len(key) + 1, 1)
-        return b"".join((head, key, sized(data), struct.pack(">iB", len(metadata) + 1, 1), metadata, sized(vector)))
+        lengths = LENGTH(len(data)), LENGTH(len(metadata) + 1), LENGTH(len(vector))
+        return b"".join((head, key, lengths[0], data, lengths[1], b"\1", metadata, lengths[2], vector))
 
     def seen(self, identity: bytes, document: bytes, *, stored: bool) -> bytes:
         """Gives a chunk, or a document without any, as a row of the table of what the source has."""
@@ -232,6 +234,7 @@ class Target:
         if self.dimensions > HNSW_LIMIT or self.one("index"):
             return
         log("info", "building the HNSW index")
+        self.writing.patience = INDEX_SECONDS
         wanted = self.one("rows") * (self.dimensions * 4 + 512) * 3 // 2 // 2**20
         self.writing.execute(f"SET maintenance_work_mem = '{min(self._memory(), max(64, wanted))}MB'".encode())
         operators = f"{self.extension}.{self.type}_cosine_ops"

@@ -12,10 +12,10 @@ use crate::relvec::{mariadb, postgres, sqlite};
 use crate::services::mariadb_url;
 
 /// What the API takes until a test has done what it wants in the middle.
-const SLOW: Duration = Duration::from_millis(300);
+pub(super) const SLOW: Duration = Duration::from_millis(300);
 
 /// Pages of a hundred rows, so that the source is read all the time.
-const SMALL_PAGES: &str = "migrate.PAGE = 100";
+pub(super) const SMALL_PAGES: &str = "migrate.PAGE = 100";
 
 /// Ends the script's sessions in a PostgreSQL database.
 pub(super) async fn end_sessions(url: &str) {
@@ -145,59 +145,6 @@ async fn a_source_that_breaks_off_is_read_anew_from_mariadb() {
     let source = mariadb_url().await;
     mariadb(&source, &notes(ROWS)).await;
     is_read_anew(Script::new(&source).await).await;
-}
-
-#[tokio::test]
-async fn databases_that_stand_still_for_a_while_are_waited_for() {
-    let mut script = Script::of_postgres().await;
-    script.mock.delay(Duration::from_millis(20));
-    let direct = (script.source.clone(), script.target.clone());
-    let (source, target) = (
-        Wire::start(&direct.0, "no statement", |_| None),
-        Wire::start(&direct.1, "no statement", |_| None),
-    );
-    (script.source, script.target) = (source.url.clone(), target.url.clone());
-    let child = script.start(&mut script.changed(SMALL_PAGES));
-    (script.source, script.target) = direct;
-    for wire in [&source, &target] {
-        let stored = script.stored().await;
-        script.until_stored(stored + ITEMS).await;
-        wire.hold();
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        wire.let_go();
-    }
-    let ended = script.end(child);
-    assert_eq!(ended.code, 0, "{ended:?}");
-    assert_eq!(report(&ended)["passes"], 1);
-    script.assert_completes().await;
-}
-
-#[tokio::test]
-async fn a_source_that_never_answers_is_left_by_the_second_signal() {
-    let mut script = Script::of_postgres().await;
-    let wire = Wire::start(&script.source, "no statement", |_| None);
-    let direct = std::mem::replace(&mut script.source, wire.url.clone());
-    script.mock.delay(SLOW);
-    let child = script.start(&mut script.changed(SMALL_PAGES));
-    script.until_stored(ITEMS).await;
-    wire.hold();
-    script.mock.delay(Duration::ZERO);
-    super::kills::send("TERM", child.id());
-    // What was read is still embedded and written; then the script waits for the source.
-    let mut stored = 0;
-    while stored < script.stored().await {
-        stored = script.stored().await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    super::kills::send("TERM", child.id());
-    let ended = script.end(child);
-    assert_ne!(ended.code, 0, "{ended:?}");
-    assert!(ended.stdout.is_empty(), "no report: {ended:?}");
-    script.source = direct;
-    let stored = script.stored().await;
-    assert!((ITEMS..ROWS).contains(&stored), "{stored} are there");
-    let report = script.assert_completes().await;
-    assert_eq!(report["entities"][0]["unchanged"], stored);
 }
 
 /// What libpq does of itself about a connection whose other end is gone without a word.

@@ -8,6 +8,7 @@ mod kills;
 mod own_server;
 mod secrets;
 mod shards;
+mod silence;
 mod through_relvec;
 mod wire;
 

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where the wire is cut.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,7 @@ struct State {
     statements: AtomicUsize,
     cuts: AtomicUsize,
     held: AtomicBool,
+    kept_back: AtomicBool,
 }
 
 /// The wire; it ends with the test's process.
@@ -51,6 +52,7 @@ impl Wire {
             statements: AtomicUsize::new(0),
             cuts: AtomicUsize::new(0),
             held: AtomicBool::new(false),
+            kept_back: AtomicBool::new(false),
         });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -71,6 +73,15 @@ impl Wire {
     /// Passes nothing on until [`Wire::let_go`].
     pub fn hold(&self) {
         self.state.held.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until something is kept back, so that whoever sent it waits.
+    pub async fn until_something_is_held(&self) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !self.state.kept_back.load(Ordering::SeqCst) {
+            assert!(Instant::now() < deadline, "nothing was sent");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Passes everything on again.
@@ -109,6 +120,7 @@ impl State {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             while self.held.load(Ordering::SeqCst) {
+                self.kept_back.store(true, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(5));
             }
             if ends(&buffer[..length]) || to.write_all(&buffer[..length]).is_err() {
