@@ -21,6 +21,10 @@ pub enum ErrorKind {
     Conflict,
     /// A service outside relvec did not answer or refused.
     Unavailable,
+    /// There is more to do than is taken on: later is another matter.
+    Busy,
+    /// A disk is full.
+    Full,
     /// A run ended without success.
     Failed,
     /// A run waits for a person.
@@ -40,6 +44,8 @@ impl ErrorKind {
             | Self::NotFound
             | Self::Conflict
             | Self::Unavailable
+            | Self::Busy
+            | Self::Full
             | Self::Failed
             | Self::Internal => 1,
             Self::Usage => 2,
@@ -58,7 +64,9 @@ impl ErrorKind {
             Self::Conflict | Self::Waiting => 409,
             Self::Invalid => 422,
             Self::Failed | Self::Mismatched | Self::Internal => 500,
+            Self::Busy => 429,
             Self::Unavailable => 503,
+            Self::Full => 507,
         }
     }
 }

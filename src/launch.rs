@@ -2,11 +2,15 @@
 //!
 //! 1. [`job`]: a job as a caller writes it becomes a [`JobInput`](crate::model::job::JobInput) and its secrets.
 //! 2. [`graphs`]: a graph's name becomes its text.
-//! 3. [`run`]: a run is made durable, executed, recorded event by event, and shown.
+//! 3. [`run`]: a run is made durable and gets an owner; [`execute`]: it is executed, recorded event by event, and shown. [`files`]: its files
+//!    where several machines share the store.
 //! 4. [`retry`]: a run that is over becomes a new one, which does only what is left.
 //! 5. [`explain`]: what a run recorded, as the answer to why.
 
+pub mod execute;
 pub mod explain;
+mod failpoint;
+pub mod files;
 pub mod graphs;
 pub mod job;
 pub mod retry;
@@ -14,7 +18,7 @@ pub mod run;
 pub mod schema_errors;
 
 pub use self::job::{PreparedJob, prepare, set};
-pub use self::run::{Accepted, Control, Launch, Request};
+pub use self::run::{Accepted, Control, Launch, Owned, Request};
 
 #[cfg(test)]
 pub(crate) mod tests;

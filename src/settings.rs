@@ -1,9 +1,22 @@
 //! Settings: the only place that reads the environment.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::Error as WordError;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::job::ExecutionMode;
+
+mod keep;
+
+pub use self::keep::{Keep, Kept};
 
 /// What the environment decides.
 #[derive(Debug, Clone)]
@@ -16,6 +29,130 @@ pub struct Settings {
     pub python: String,
     /// What is logged to standard error: `RELVEC_LOG`, else `warn`.
     pub log: String,
+    /// The PostgreSQL database that holds the run store: `RELVEC_STORE`; a SQLite file in `home` if it is not set.
+    pub store: Option<SecretString>,
+    /// How many runs there may be, and who owns them for how long.
+    pub runs: RunSettings,
+}
+
+/// Where the run store is.
+#[derive(Debug, Clone)]
+pub enum StorePlace {
+    /// In a SQLite file, which one machine's processes share.
+    File(PathBuf),
+    /// In a PostgreSQL database, which the gateways of several machines share.
+    Postgres {
+        /// Its URL.
+        url: SecretString,
+        /// How long a run stays with an owner that is not heard of.
+        lease: Duration,
+    },
+}
+
+/// How many runs there may be, and who owns them for how long.
+#[derive(Debug, Clone)]
+pub struct RunSettings {
+    /// The most runs that a gateway executes at once: `RELVEC_RUNS_AT_ONCE`, else 4.
+    pub at_once: usize,
+    /// The most of them that are of one graph: `RELVEC_RUNS_PER_GRAPH`, else as many as run at once.
+    pub per_graph: usize,
+    /// The most runs that wait to be executed before a gateway refuses more: `RELVEC_QUEUE_LENGTH`, else 20,000.
+    pub queue: u64,
+    /// How long a run in a PostgreSQL store stays with an owner that is not heard of: `RELVEC_LEASE_SECONDS`, else 15 s.
+    pub lease: Duration,
+    /// How the gateway may run the generated script: `RELVEC_EXECUTION_MODES`, a list with commas; all if it is not set.
+    pub modes: BTreeSet<ExecutionMode>,
+    /// What is kept of runs that are over: `RELVEC_KEEP_…`, else everything.
+    pub keep: Keep,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            at_once: 4,
+            per_graph: usize::MAX,
+            queue: 20_000,
+            lease: Duration::from_secs(15),
+            modes: BTreeSet::from(ALL_MODES),
+            keep: Keep::default(),
+        }
+    }
+}
+
+impl RunSettings {
+    fn from_environment() -> Result<Self> {
+        let default = Self::default();
+        let modes = match variable("RELVEC_EXECUTION_MODES") {
+            Some(names) => modes(&names)?,
+            None => default.modes,
+        };
+        Ok(Self {
+            at_once: number("RELVEC_RUNS_AT_ONCE", 1..=10_000)?.unwrap_or(default.at_once),
+            per_graph: number("RELVEC_RUNS_PER_GRAPH", 1..=10_000)?.unwrap_or(default.per_graph),
+            queue: number("RELVEC_QUEUE_LENGTH", 1..=10_000_000)?.unwrap_or(default.queue),
+            lease: number("RELVEC_LEASE_SECONDS", 1..=3_600)?
+                .map_or(default.lease, Duration::from_secs),
+            modes,
+            keep: Keep::from_environment()?,
+        })
+    }
+}
+
+const ALL_MODES: [ExecutionMode; 3] = [
+    ExecutionMode::Container,
+    ExecutionMode::Process,
+    ExecutionMode::Simulate,
+];
+
+fn modes(names: &str) -> Result<BTreeSet<ExecutionMode>> {
+    let wrong = || {
+        Error::new(
+            ErrorKind::Configuration,
+            format!("RELVEC_EXECUTION_MODES is `{names}`, which is no list of execution modes"),
+        )
+        .hint("list some of: container, process, simulate")
+    };
+    let words = names
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty());
+    let modes = words
+        .map(|word| {
+            let word = word.into_deserializer();
+            ExecutionMode::deserialize(word).map_err(|_: WordError| wrong())
+        })
+        .collect::<Result<BTreeSet<_>>>()?;
+    if modes.is_empty() {
+        Err(wrong())
+    } else {
+        Ok(modes)
+    }
+}
+
+/// Reads a whole number, if the variable is set.
+fn number<N>(name: &str, allowed: std::ops::RangeInclusive<N>) -> Result<Option<N>>
+where
+    N: FromStr + PartialOrd + std::fmt::Display,
+{
+    let Some(text) = variable(name) else {
+        return Ok(None);
+    };
+    let number = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|number| allowed.contains(number));
+    number.map(Some).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Configuration,
+            format!("{name} is `{text}`, which is no whole number that it can have"),
+        )
+        .hint(format!(
+            "set it to {} to {}",
+            allowed.start(),
+            allowed.end()
+        ))
+    })
 }
 
 impl Settings {
@@ -49,6 +186,8 @@ impl Settings {
             graphs: variable("RELVEC_GRAPHS").map_or_else(|| "graphs".into(), PathBuf::from),
             python: python(),
             log: variable("RELVEC_LOG").unwrap_or_else(|| "warn".to_owned()),
+            store: variable("RELVEC_STORE").map(SecretString::from),
+            runs: RunSettings::from_environment()?,
         })
     }
 
@@ -64,10 +203,16 @@ impl Settings {
         self.home.join("runs").join(run_id.to_string())
     }
 
-    /// Gives the run store's file.
+    /// Gives where the run store is.
     #[must_use]
-    pub fn store(&self) -> PathBuf {
-        self.home.join("runs.db")
+    pub fn store(&self) -> StorePlace {
+        self.store.clone().map_or_else(
+            || StorePlace::File(self.home.join("runs.db")),
+            |url| StorePlace::Postgres {
+                url,
+                lease: self.runs.lease,
+            },
+        )
     }
 }
 
@@ -75,6 +220,13 @@ impl Settings {
 #[must_use]
 pub fn python() -> String {
     variable("RELVEC_PYTHON").unwrap_or_else(|| "python3".to_owned())
+}
+
+/// Gives the place at which a test kills the process: `RELVEC_FAILPOINT`, in debug builds only.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn failpoint() -> Option<String> {
+    variable("RELVEC_FAILPOINT")
 }
 
 /// Gives the address of the container daemon: `DOCKER_HOST`, else Docker's usual socket.

@@ -7,14 +7,14 @@ use uuid::Uuid;
 use super::jobs::{open, print_ended, print_run, read_json, until_interrupted};
 use super::{explain, print_json, show, word};
 use crate::cli::{Format, RetryArgs, RunsCommand};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::graph::event::RunStatus;
 use crate::launch::retry::{Refusal, Retried, RetryRequest, Wanted};
 use crate::launch::{Accepted, Control, Launch, prepare};
 use crate::report::Report;
 use crate::report::terminal;
 use crate::settings::{Settings, variable};
-use crate::store::Origin;
+use crate::store::{LOCAL, Origin};
 
 /// The most events that are read at once.
 const PAGE: u32 = 500;
@@ -31,7 +31,7 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
         RunsCommand::Show { run, format } => {
             let document = store.document(run).await?;
             print_run(&document, &launch, format)?;
-            if format == Format::Human && is_interrupted(&launch, run, document.status) {
+            if format == Format::Human && is_interrupted(&launch, run, document.status).await? {
                 show(&format!(
                     "no process executes it any more\n  \
                      next: `relvec runs cancel {run}`, then `relvec runs retry {run}`, which does only what is left; \
@@ -79,19 +79,27 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
             format,
         } => {
             store.answer(run, &question, &choice, &by).await?;
-            return resume(&launch, run, format).await;
+            return match resume(&launch, run, format).await {
+                // A gateway was quicker.
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    eprintln!("note: {error}");
+                    print_run(&store.document(run).await?, &launch, format)?;
+                    Ok(0)
+                }
+                ended => ended,
+            };
         }
     }
     Ok(0)
 }
 
 async fn list(launch: &Launch, limit: u32, format: Format) -> Result<()> {
-    let runs = launch.store().list(limit, None).await?;
+    let runs = launch.store().list(None, limit, None).await?;
     if format == Format::Json {
         return print_json(&runs);
     }
     for run in runs {
-        let status = if is_interrupted(launch, run.run_id, run.status) {
+        let status = if is_interrupted(launch, run.run_id, run.status).await? {
             "interrupted".to_owned()
         } else {
             word(run.status)
@@ -151,6 +159,7 @@ async fn retry(launch: &Launch, args: &RetryArgs) -> Result<u8> {
             run_id: args.run,
             wanted: Wanted::new(&args.from, &args.only)?,
             accept_drift: args.accept_drift,
+            tenant: LOCAL,
             origin: Origin::Command,
             idempotency_key: None,
         })
@@ -193,6 +202,6 @@ async fn execute_accepted(launch: &Launch, accepted: Accepted, format: Format) -
 }
 
 /// A run whose process was killed stays `running` in the store.
-fn is_interrupted(launch: &Launch, run: Uuid, status: RunStatus) -> bool {
-    status == RunStatus::Running && !launch.is_executed(run)
+async fn is_interrupted(launch: &Launch, run: Uuid, status: RunStatus) -> Result<bool> {
+    Ok(status == RunStatus::Running && !launch.is_executed(run).await?)
 }

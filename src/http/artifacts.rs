@@ -64,14 +64,7 @@ pub(super) async fn download(
     {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
-    let path = launch.settings().artifacts(run_id).join(&artifact.name);
-    let bytes = tokio::fs::read(&path).await.map_err(|error| {
-        Error::new(
-            ErrorKind::NotFound,
-            format!("the file `{}` of run {run_id} is gone", artifact.name),
-        )
-        .because(error)
-    })?;
+    let bytes = launch.read_file(run_id, &artifact).await?;
     let headers = [
         (
             header::CONTENT_TYPE,

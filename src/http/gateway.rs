@@ -1,22 +1,29 @@
-//! The runs that this process executes: at most so many at once, each stoppable, each resumed where it stood.
+//! The runs that this process executes: at most so many at once, the others queued in the store, each stoppable, each resumed where it stood.
+//!
+//! ```text
+//! submit ──► store (queued) ──look──► own ──► task: execute ──► over, waiting, or put back
+//!                ▲                                                 │
+//!                └─────────── an answer, a drain, a lost owner ────┘
+//! ```
+//!
+//! A queued run has no task: [`Gateway::work`] takes the next one when there is room.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::context::Secrets;
-use crate::graph::event::RunStatus;
-use crate::launch::{Accepted, Control, Launch};
-use crate::store::{Cancelled, Origin};
+use crate::handlers::executor::NO_DAEMON;
+use crate::launch::{Accepted, Control, Launch, Owned};
+use crate::model::job::ExecutionMode;
+use crate::store::{Among, Cancelled, Claim, Origin};
 
-/// Runs at once; the others are queued.
-const RUNS_AT_ONCE: usize = 4;
+mod housekeeping;
 
 /// The longest time that runs may take to stop when the gateway does.
 const DRAIN_TIME: Duration = Duration::from_secs(25);
@@ -27,24 +34,33 @@ const CANCEL_TIME: Duration = Duration::from_secs(6);
 /// How often the gateway looks for questions whose time is over.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often runs are looked for that nobody told of: those of an owner that is gone, and of a process that cannot tell.
+const SEARCH_EVERY: Duration = Duration::from_secs(2);
+
+/// How long the queue's length is believed.
+const COUNTED_FOR: Duration = Duration::from_millis(250);
+
 /// Who answers what nobody answered in time.
 const TIME_OVER: &str = "response_timeout";
 
 /// A run that has a task here.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Active {
+    claim: Claim,
+    graph: String,
     control: Control,
     done: CancellationToken,
 }
 
 struct Inner {
     launch: Launch,
-    permits: Semaphore,
     active: Mutex<HashMap<Uuid, Active>>,
-    /// Kept from acceptance to the end, so that a run that waits can go on without its caller.
-    secrets: Mutex<HashMap<Uuid, Secrets>>,
     tasks: TaskTracker,
     draining: CancellationToken,
+    /// When the queue was counted last.
+    counted: tokio::sync::Mutex<Option<Instant>>,
+    /// How long it was then, and what was accepted since.
+    queued: AtomicU64,
 }
 
 /// What the routes share.
@@ -57,11 +73,11 @@ impl Gateway {
     pub fn new(launch: Launch) -> Self {
         Self(Arc::new(Inner {
             launch,
-            permits: Semaphore::new(RUNS_AT_ONCE),
             active: Mutex::default(),
-            secrets: Mutex::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
+            counted: tokio::sync::Mutex::default(),
+            queued: AtomicU64::new(0),
         }))
     }
 
@@ -77,53 +93,229 @@ impl Gateway {
         &self.0.draining
     }
 
-    /// Goes on with the runs that an earlier process of the gateway accepted and did not finish.
+    /// Makes the gateway known to the others of its store. Runs that an earlier process did not finish are found by [`Self::work`].
     ///
     /// # Errors
-    /// The store cannot be read or written.
+    /// The store cannot be written.
     pub async fn recover(&self) -> Result<()> {
-        let store = self.launch().store();
-        for run_id in store.unfinished(Origin::Gateway).await? {
-            store.requeue(run_id).await?;
-            match self.launch().secrets(run_id).await {
-                Ok(secrets) => self.execute(run_id, secrets),
-                Err(error) => tracing::warn!(%run_id, %error, "a run cannot go on"),
+        self.launch().store().say_alive().await
+    }
+
+    /// Does what a gateway does beside answering requests, until it stops: executes runs, answers what nobody answered in time,
+    /// tells that it lives, and removes what is kept no longer.
+    pub async fn run(&self) {
+        tokio::select! {
+            ((), (), (), ()) = async {
+                tokio::join!(self.work(), self.watch_the_time(), self.stay_known(), self.tidy())
+            } => {}
+            () = self.launch().store().listen() => {}
+        }
+    }
+
+    /// Refuses a new run where too many are queued.
+    ///
+    /// # Errors
+    /// Too many are queued, or the store cannot be read.
+    pub async fn admit(&self) -> Result<()> {
+        let most = self.launch().settings().runs.queue;
+        let queued = &self.0.queued;
+        {
+            let mut counted = self.0.counted.lock().await;
+            if counted.is_none_or(|at| at.elapsed() >= COUNTED_FOR) {
+                let count = self.launch().store().count_queued().await?;
+                queued.store(count, Ordering::Relaxed);
+                *counted = Some(Instant::now());
             }
         }
-        Ok(())
+        if queued.load(Ordering::Relaxed) < most {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Busy,
+            format!("{most} runs are queued already"),
+        )
+        .hint("submit again when some of them are done")
+        .hint("the limit is RELVEC_QUEUE_LENGTH, and how many run at once RELVEC_RUNS_AT_ONCE, where the gateway is started"))
     }
 
-    /// Executes a run that was accepted just now; one that was accepted before has its task already.
-    pub fn begin(&self, accepted: Accepted) {
-        if let Some(secrets) = accepted.secrets {
-            self.execute(accepted.run_id, secrets);
+    /// Takes note of a run that was accepted just now. It is executed when there is room.
+    pub fn begin(&self, Accepted { secrets, .. }: Accepted) {
+        if secrets.is_some() {
+            self.0.queued.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Records an answer; where it was the last that the run waited for, the run goes on.
+    /// Records an answer; where it was the last that the run waited for, the run is queued again.
     ///
     /// # Errors
-    /// The answer does not fit the run, or the run's secrets are gone.
+    /// The answer does not fit the run, or asks for an execution mode that the gateway does not offer.
     pub async fn answer(&self, run_id: Uuid, question: &str, choice: &str, by: &str) -> Result<()> {
         let launch = self.launch();
-        if launch.store().answer(run_id, question, choice, by).await? {
-            let kept = lock(&self.0.secrets).get(&run_id).cloned();
-            let secrets = match kept {
-                Some(secrets) => secrets,
-                None => launch.secrets(run_id).await?,
-            };
-            self.execute(run_id, secrets);
+        let modes = [ExecutionMode::Process, ExecutionMode::Simulate];
+        let mode = modes.into_iter().find(|mode| mode.name() == choice);
+        if let (NO_DAEMON, Some(mode)) = (question, mode) {
+            launch.check_mode(Origin::Gateway, mode)?;
+        }
+        launch.store().answer(run_id, question, choice, by).await?;
+        Ok(())
+    }
+
+    /// Cancels a run, and waits a little for it to end.
+    ///
+    /// # Errors
+    /// There is no such run, it ended otherwise, or the process that executes it does not end it.
+    pub async fn cancel(&self, run_id: Uuid) -> Result<()> {
+        let active = lock(&self.0.active).get(&run_id).cloned();
+        let store = self.launch().store();
+        let Some(active) = active else {
+            self.launch().cancel(run_id).await?;
+            self.launch().let_go(run_id);
+            return Ok(());
+        };
+        if store.cancel(run_id).await? == Cancelled::Done {
+            self.launch().let_go(run_id);
+            return Ok(());
+        }
+        active.control.cancel();
+        let ended = tokio::time::timeout(CANCEL_TIME, active.done.cancelled()).await;
+        if ended.is_ok() && !store.status(run_id).await?.is_terminal() {
+            // It parked before it saw the wish, or went on elsewhere.
+            self.launch().cancel(run_id).await?;
         }
         Ok(())
+    }
+
+    /// Stops every run so that a later process, or another gateway, can go on with it.
+    pub async fn drain(&self) {
+        {
+            let active = lock(&self.0.active);
+            self.0.draining.cancel();
+            active.values().for_each(|run| run.control.interrupt());
+        }
+        self.0.tasks.close();
+        let stopped = tokio::time::timeout(DRAIN_TIME, self.0.tasks.wait()).await;
+        if stopped.is_err() {
+            tracing::warn!("runs did not stop in time; they are put back as they are");
+        }
+        self.release().await;
+    }
+
+    /// Lets go of everything at once: what runs here is put back, and whatever it still records counts no more.
+    pub async fn release(&self) {
+        if let Err(error) = self.launch().store().say_gone().await {
+            tracing::warn!(%error, "runs are not put back; they go on once their leases are over");
+        }
+    }
+
+    /// Executes runs as long as there are any and there is room, until the gateway stops.
+    async fn work(&self) {
+        let store = self.launch().store().clone();
+        let every = SEARCH_EVERY.min(self.launch().settings().runs.lease);
+        let mut searched: Option<Instant> = None;
+        loop {
+            if searched.is_none_or(|at| at.elapsed() >= every) {
+                self.fill(Among::Abandoned).await;
+                searched = Some(Instant::now());
+            }
+            self.fill(Among::Queued).await;
+            tokio::select! {
+                biased;
+                () = self.0.draining.cancelled() => return,
+                () = store.until_queued() => {}
+                () = tokio::time::sleep(every) => {}
+            }
+        }
+    }
+
+    /// Begins runs until there is no room or nothing to begin.
+    async fn fill(&self, among: Among) {
+        while !self.0.draining.is_cancelled()
+            && let Some(full) = self.room()
+        {
+            match self.launch().own_next(among, &full).await {
+                Ok(Some(owned)) => self.execute(owned).await,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "no run is begun for now");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The graphs of which no more run may begin; nothing if no run may.
+    fn room(&self) -> Option<Vec<String>> {
+        let limits = &self.launch().settings().runs;
+        let active = lock(&self.0.active);
+        if active.len() >= limits.at_once {
+            return None;
+        }
+        let mut running: HashMap<&str, usize> = HashMap::new();
+        for run in active.values() {
+            *running.entry(&run.graph).or_default() += 1;
+        }
+        let full = running
+            .into_iter()
+            .filter(|(_, count)| *count >= limits.per_graph);
+        Some(full.map(|(graph, _)| graph.to_owned()).collect())
+    }
+
+    async fn execute(&self, owned: Owned) {
+        let claim = owned.claim();
+        let active = Active {
+            claim,
+            graph: owned.graph().to_owned(),
+            control: Control::default(),
+            done: CancellationToken::new(),
+        };
+        {
+            let mut all = lock(&self.0.active);
+            // The drain looks under the same lock: a run is either interrupted or never begun.
+            if !self.0.draining.is_cancelled() {
+                all.insert(claim.run_id, active.clone());
+                let gateway = self.clone();
+                self.0
+                    .tasks
+                    .spawn(async move { gateway.take_turn(owned, active).await });
+                return;
+            }
+        }
+        if let Err(error) = self.launch().store().requeue(claim).await {
+            tracing::warn!(run_id = %claim.run_id, %error, "a run is not put back for now");
+        }
+    }
+
+    async fn take_turn(&self, owned: Owned, active: Active) {
+        let run_id = active.claim.run_id;
+        let launch = self.launch();
+        let executing = launch.execute_owned(owned, None, &active.control, &mut []);
+        let executed = Box::pin(executing).await;
+        match executed {
+            Ok(document) if document.status.is_terminal() => launch.let_go(run_id),
+            Ok(_) => {}
+            // It went on elsewhere, or was cancelled before it began.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                tracing::warn!(%run_id, %error, "a run went on without this gateway");
+            }
+            Err(error) => tracing::error!(%run_id, %error, "a run broke off"),
+        }
+        {
+            let mut all = lock(&self.0.active);
+            // Unless a later execution took the place, as an answer starts one.
+            if all
+                .get(&run_id)
+                .is_some_and(|last| last.claim == active.claim)
+            {
+                all.remove(&run_id);
+            }
+        }
+        active.done.cancel();
+        self.launch().store().look_again();
     }
 
     /// Answers what nobody answered in time with what holds then, until the gateway stops.
-    pub async fn watch_the_time(&self) {
-        loop {
-            tokio::select! {
-                () = self.0.draining.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
+    async fn watch_the_time(&self) {
+        while self.pause(LOOK_EVERY).await {
             if let Err(error) = self.answer_overdue().await {
                 tracing::warn!(%error, "questions whose time is over stay open for now");
             }
@@ -141,98 +333,20 @@ impl Gateway {
         Ok(())
     }
 
-    /// Cancels a run, and waits a little for it to end.
-    ///
-    /// # Errors
-    /// There is no such run, it ended otherwise, or another process executes it.
-    pub async fn cancel(&self, run_id: Uuid) -> Result<()> {
-        let store = self.launch().store();
-        if store.cancel(run_id).await? == Cancelled::Done {
-            lock(&self.0.secrets).remove(&run_id);
-            return Ok(());
-        }
-        let active = lock(&self.0.active).get(&run_id).cloned();
-        let Some(active) = active else {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!("run {run_id} is executed by another process"),
-            )
-            .hint("cancel it there"));
-        };
-        active.control.cancel();
-        let ended = tokio::time::timeout(CANCEL_TIME, active.done.cancelled()).await;
-        if ended.is_ok() && store.status(run_id).await? == RunStatus::Waiting {
-            // It parked before it saw the wish.
-            store.cancel(run_id).await?;
-        }
-        Ok(())
-    }
-
-    /// Stops every run so that a later process can go on with it.
-    pub async fn drain(&self) {
-        {
-            let active = lock(&self.0.active);
-            self.0.draining.cancel();
-            active.values().for_each(|run| run.control.interrupt());
-        }
-        self.0.tasks.close();
-        let stopped = tokio::time::timeout(DRAIN_TIME, self.0.tasks.wait()).await;
-        if stopped.is_err() {
-            tracing::warn!("runs did not stop in time; they are resumed at the next start");
+    /// Waits, unless the gateway stops.
+    async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = self.0.draining.cancelled() => false,
+            () = tokio::time::sleep(time) => true,
         }
     }
 
-    fn execute(&self, run_id: Uuid, secrets: Secrets) {
-        let active = Active::default();
-        let previous = {
-            let mut all = lock(&self.0.active);
-            // The drain looks under the same lock: a run is either interrupted or never begun.
-            if self.0.draining.is_cancelled() {
-                return;
-            }
-            all.insert(run_id, active.clone())
-        };
-        lock(&self.0.secrets).insert(run_id, secrets.clone());
-        let gateway = self.clone();
-        self.0.tasks.spawn(async move {
-            if let Some(previous) = previous {
-                previous.done.cancelled().await;
-            }
-            let over = gateway.take_turn(run_id, secrets, &active.control).await;
-            if over {
-                lock(&gateway.0.secrets).remove(&run_id);
-            }
-            active.done.cancel();
-            // Unless a later task took the place, as an answer starts one.
-            let mut all = lock(&gateway.0.active);
-            if all
-                .get(&run_id)
-                .is_some_and(|last| last.done.is_cancelled())
-            {
-                all.remove(&run_id);
-            }
-        });
-    }
-
-    /// Executes a run when there is room. Gives whether it is over for good.
-    async fn take_turn(&self, run_id: Uuid, secrets: Secrets, control: &Control) -> bool {
-        let permit = tokio::select! {
-            permit = self.0.permits.acquire() => permit,
-            () = control.stopped() => return false,
-        };
-        let Ok(_permit) = permit else {
-            return false;
-        };
-        let launch = &self.0.launch;
-        match launch.execute(run_id, secrets, control, &mut []).await {
-            Ok(document) => document.status.is_terminal(),
-            Err(error) => {
-                // A run that was cancelled in the queue is no news.
-                if error.kind() != ErrorKind::Conflict {
-                    tracing::error!(%run_id, %error, "a run broke off");
-                }
-                false
-            }
+    /// Gives whether a run of which this process alone has the secrets is over.
+    async fn is_over(&self, run_id: Uuid) -> Result<bool> {
+        match self.launch().store().status(run_id).await {
+            Ok(status) => Ok(status.is_terminal()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::graph::event::Question;
 use crate::launch::{Request, graphs, prepare};
 use crate::model::run::{RunDocument, RunSummary};
-use crate::store::Origin;
+use crate::store::{LOCAL, Origin};
 
 /// The header that makes a submission safe to repeat.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -79,7 +79,10 @@ pub struct RunPage {
     responses(
         (status = 202, description = "accepted; `Location` names the run", body = ref("#/components/schemas/RunDocument")),
         (status = 409, description = "the key was used for another request", body = ref("#/components/schemas/Problem")),
-        (status = 422, description = "the job or the graph is wrong", body = ref("#/components/schemas/Problem"))))]
+        (status = 422, description = "the job or the graph is wrong", body = ref("#/components/schemas/Problem")),
+        (status = 429, description = "too many runs are queued; `Retry-After` says when to ask again",
+            body = ref("#/components/schemas/Problem")),
+        (status = 507, description = "the disk of the run store is full", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn submit(
     State(gateway): State<Gateway>,
     headers: HeaderMap,
@@ -91,10 +94,12 @@ pub(super) async fn submit(
     let graph = graphs::named(&graph, launch.settings())?;
     let job = prepare(&input, launch.variables())?;
     launch.plan(&graph, &job.input.selection())?;
+    gateway.admit().await?;
     let accepted = launch
         .accept(Request {
             graph: &graph,
             job,
+            tenant: LOCAL,
             origin: Origin::Gateway,
             idempotency_key: key.as_deref(),
         })
@@ -135,7 +140,8 @@ pub(super) async fn list(
             })
         })
         .transpose()?;
-    let mut runs = gateway.launch().store().list(limit + 1, before).await?;
+    let store = gateway.launch().store();
+    let mut runs = store.list(Some(LOCAL), limit + 1, before).await?;
     let more = runs.len() > limit as usize;
     runs.truncate(limit as usize);
     let next = runs.last().filter(|_| more).map(|run| run.run_id);

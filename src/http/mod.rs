@@ -22,6 +22,7 @@ pub mod stages;
 
 use std::fs::File;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
@@ -45,6 +46,9 @@ pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::n
     7070,
 ));
 
+/// How long a gateway that is to end at once tries to let go of its runs.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// Serves the gateway until SIGINT or SIGTERM; runs that are under way then go on at the next start.
 ///
 /// # Errors
@@ -55,16 +59,18 @@ pub async fn serve(settings: Settings, address: SocketAddr) -> Result<()> {
     let address = listener.local_addr().unwrap_or(address);
     let _lock = only_gateway(&settings)?;
     let store = Store::open(&settings.store()).await?;
+    store.check().await?;
     tokio::spawn(reap(settings.clone()));
     let gateway = Gateway::new(Launch::new(settings, store, CATALOG, variable));
     gateway.recover().await?;
     let stop = CancellationToken::new();
-    let signals = stop.clone();
+    let (signals, last) = (stop.clone(), gateway.clone());
     tokio::spawn(async move {
         wait_for_signal().await;
         signals.cancel();
-        // The second one does not wait.
+        // The second one waits for nothing but word to the other gateways.
         wait_for_signal().await;
+        let _ = tokio::time::timeout(LAST_WORD, last.release()).await;
         std::process::exit(1);
     });
     // For the person who started it; a program reads the log.
@@ -99,7 +105,7 @@ pub async fn serve_on(
     tokio::join!(
         server::run(listener, router(gateway.clone()), stop.clone()),
         draining,
-        gateway.watch_the_time()
+        gateway.run()
     );
 }
 
@@ -143,7 +149,7 @@ async fn no_method(method: Method, uri: Uri) -> Problem {
     .hint("GET /openapi.json lists what there is")
 }
 
-/// Two gateways on one store would both go on with the same runs.
+/// Two gateways in one folder would take each other's files for their own.
 fn only_gateway(settings: &Settings) -> Result<File> {
     make_private_folder(&settings.home)?;
     let path = settings.home.join("gateway.lock");

@@ -1,6 +1,6 @@
 //! Errors as problem details (RFC 9457).
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind};
 use crate::graph::diagnostic::Diagnostics;
 use crate::graph::diff::GraphDiff;
 use crate::launch::retry::Refusal;
+
+/// When somebody who asked too much may ask again, in seconds.
+const RETRY_AFTER: &str = "5";
 
 /// What went wrong with a request; small, since every route's result may be one.
 #[derive(Debug, Clone)]
@@ -107,6 +110,11 @@ impl IntoResponse for Problem {
             StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        (status, content_type, body).into_response()
+        let mut response = (status, content_type, body).into_response();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let seconds = HeaderValue::from_static(RETRY_AFTER);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
     }
 }

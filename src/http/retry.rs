@@ -13,7 +13,7 @@ use super::gateway::Gateway;
 use super::jobs::{id, idempotency_key};
 use super::problem::Problem;
 use crate::launch::retry::{Retried, RetryRequest, Wanted};
-use crate::store::Origin;
+use crate::store::{LOCAL, Origin};
 
 /// What of a run is done again; `{}` for what did not end well and what depends on it.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -41,7 +41,10 @@ pub struct NewRetry {
         (status = 404, description = "there is no such run or stage", body = ref("#/components/schemas/Problem")),
         (status = 409, description = "the run is not over, nothing is left to do, or its graph changed (`diff` says how)",
             body = ref("#/components/schemas/Problem")),
-        (status = 422, description = "the graph has defects now", body = ref("#/components/schemas/Problem"))))]
+        (status = 422, description = "the graph has defects now", body = ref("#/components/schemas/Problem")),
+        (status = 429, description = "too many runs are queued; `Retry-After` says when to ask again",
+            body = ref("#/components/schemas/Problem")),
+        (status = 507, description = "the disk of the run store is full", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn retry(
     State(gateway): State<Gateway>,
     Path(run_id): Path<String>,
@@ -55,12 +58,14 @@ pub(super) async fn retry(
         accept_drift,
     } = body::read(&headers, body).await?;
     let key = idempotency_key(&headers)?;
+    gateway.admit().await?;
     let launch = gateway.launch();
     let Retried { accepted, notes } = launch
         .accept_retry(RetryRequest {
             run_id,
             wanted: Wanted::new(&from, &only)?,
             accept_drift,
+            tenant: LOCAL,
             origin: Origin::Gateway,
             idempotency_key: key.as_deref(),
         })

@@ -16,6 +16,7 @@ mod revalidate;
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde::Deserialize as _;
 use uuid::Uuid;
 
 use self::adopted::adopt;
@@ -30,6 +31,7 @@ use crate::graph::event::{Artifact, EdgeDecision, EdgeReason, Event, LogLevel, R
 use crate::graph::file::GraphFile;
 use crate::graph::plan::Plan;
 use crate::graph::result::RecordedStage;
+use crate::model::job::ExecutionMode;
 use crate::store::{Created, NewRun, Origin, StoredRun};
 
 /// Which stages a caller wants to run again.
@@ -72,6 +74,8 @@ pub struct RetryRequest<'a> {
     pub wanted: Wanted,
     /// Whether the retry goes on with the graph as it is now, where that changed.
     pub accept_drift: bool,
+    /// Whose the new run is.
+    pub tenant: &'a str,
     /// Who asks.
     pub origin: Origin,
     /// The caller's key that makes the request safe to repeat.
@@ -118,20 +122,28 @@ impl Launch {
     ///
     /// # Errors
     /// There is no such run or stage, the run is not over, its graph changed, nothing is left to run again, a stage cannot be
-    /// run alone, or the store or the new run's folder cannot be written.
+    /// run alone, the gateway does not offer its execution mode, or the store or the new run's folder cannot be written.
     pub async fn accept_retry(&self, request: RetryRequest<'_>) -> Result<Retried, Refusal> {
         let fingerprint = format!(
             "retry {} {:?} {}",
             request.run_id, request.wanted, request.accept_drift
         );
         let key = request.idempotency_key;
-        if let Some(run_id) = self.store().before(key, &fingerprint).await? {
+        if let Some(run_id) = self
+            .store()
+            .before(request.tenant, key, &fingerprint)
+            .await?
+        {
             return Ok(repeated(run_id));
         }
         let stored = self.store().load(request.run_id).await?;
         if !stored.status.is_terminal() {
-            return Err(self.not_over(&stored).into());
+            return Err(self.not_over(&stored).await?.into());
         }
+        if let Ok(mode) = ExecutionMode::deserialize(&stored.job["execution"]["mode"]) {
+            self.check_mode(request.origin, mode)?;
+        }
+        self.bring_files(&stored).await?;
         let secrets = self.secrets(request.run_id).await?;
         let mut notes = Vec::new();
         let graph = self.graph_again(&stored, request.accept_drift, &mut notes)?;
@@ -155,12 +167,14 @@ impl Launch {
             .store()
             .create(&NewRun {
                 id: run_id,
+                tenant: request.tenant,
                 origin: request.origin,
                 graph: &stored.graph,
                 graph_text: &graph.text,
                 graph_path: graph.path.as_deref(),
                 job: &stored.job,
                 inline_secrets: &stored.inline_secrets,
+                held: false,
                 fingerprint: &fingerprint,
                 idempotency_key: key,
                 adopted: Some(&adopted),
@@ -179,14 +193,15 @@ impl Launch {
         }
     }
 
-    fn not_over(&self, stored: &StoredRun) -> Error {
+    async fn not_over(&self, stored: &StoredRun) -> Result<Error, Error> {
         let id = stored.id;
+        let executed = self.is_executed(id).await?;
         let (stands, next) = match stored.status {
             RunStatus::Waiting => (
                 "waits for answers",
                 format!("answer its questions (`relvec runs show {id}` lists them)"),
             ),
-            RunStatus::Running if !self.is_executed(id) => (
+            RunStatus::Running if !executed => (
                 "was interrupted, and no process executes it",
                 "if it is the gateway's, start the gateway, which goes on with it".to_owned(),
             ),
@@ -197,11 +212,11 @@ impl Launch {
             }
         };
         let message = format!("run {id} {stands}; only a run that is over can be retried");
-        Error::new(ErrorKind::Conflict, message)
+        Ok(Error::new(ErrorKind::Conflict, message)
             .hint(next)
             .hint(format!(
                 "or end it: `relvec runs cancel {id}`, POST /jobs/{id}/cancel"
-            ))
+            )))
     }
 
     /// Looks the run's graph up again, and compares it with the one that the run kept.

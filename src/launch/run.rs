@@ -3,49 +3,51 @@
 //! ```text
 //! accept ── durable, queued
 //!    │
-//! execute ── owns the run's lock; recorded stages are not run again
+//! own ── by the run's lock file, or by a lease
+//!    │
+//! execute ── recorded stages are not run again
 //!    │  event ──► store ──► reports          in this order, so that nobody sees what a crash could take back
 //!    ▼
 //! succeeded | failed | cancelled | waiting | queued again (interrupted)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures::FutureExt;
 use serde::Deserialize;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::graphs::{self, GraphOrigin, GraphSource};
 use super::job::{PreparedJob, Variables, recover};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::context::{RunEnvironment, Secrets};
+use crate::graph::context::Secrets;
 use crate::graph::diagnostic::Diagnostics;
-use crate::graph::event::{Artifact, EdgeDecision, Event, RunStatus};
+use crate::graph::event::{Artifact, EdgeDecision};
 use crate::graph::file::GraphFile;
 use crate::graph::flat;
 use crate::graph::handler::Catalog;
 use crate::graph::plan::{Plan, Selection};
-use crate::graph::result::{RecordedStage, RunInput};
-use crate::graph::run::Run;
-use crate::model::job::JobInput;
+use crate::graph::result::RecordedStage;
+use crate::model::job::{ExecutionMode, JobInput};
 use crate::model::run::RunDocument;
 use crate::report::Report;
 use crate::service::lock;
 use crate::settings::Settings;
 use crate::store::{
-    Cancelled, Created, NewRun, Origin, Store, StoredRun, StoredStage, make_private_folder,
+    Among, Cancelled, Claim, Created, NewRun, Origin, Store, StoredRun, StoredStage,
+    make_private_folder,
 };
 
-/// The most events that are recorded in one transaction.
-const BATCH: usize = 64;
+/// The longest time that a wish to cancel waits for a run that another process executes.
+const CANCEL_TIME: Duration = Duration::from_secs(6);
 
-/// How often a stage's progress is recorded; reports see every step of it.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether that process has ended it.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Stops a run's execution, for good or for now.
 #[derive(Debug, Clone, Default)]
@@ -73,8 +75,12 @@ impl Control {
         self.stop.cancelled().await;
     }
 
-    fn interrupted(&self) -> bool {
+    pub(super) fn interrupted(&self) -> bool {
         self.for_now.is_cancelled()
+    }
+
+    pub(super) const fn token(&self) -> &CancellationToken {
+        &self.stop
     }
 }
 
@@ -85,6 +91,8 @@ pub struct Request<'a> {
     pub graph: &'a GraphSource,
     /// The job.
     pub job: PreparedJob,
+    /// Whose the run is.
+    pub tenant: &'a str,
     /// Who asks.
     pub origin: Origin,
     /// The caller's key that makes the request safe to repeat.
@@ -100,6 +108,31 @@ pub struct Accepted {
     pub secrets: Option<Secrets>,
 }
 
+/// A run that this process may execute: dropped, it is let go.
+#[derive(Debug)]
+pub struct Owned {
+    pub(super) claim: Claim,
+    /// Its graph, where it was taken out of the queue.
+    graph: String,
+    /// In a file's store, the proof that its owner lives. In a server's, where the lease is, it keeps the run's container from being
+    /// taken for one that nobody needs any more.
+    _lock: Option<File>,
+}
+
+impl Owned {
+    /// Gives the execution.
+    #[must_use]
+    pub const fn claim(&self) -> Claim {
+        self.claim
+    }
+
+    /// Gives the name of the run's graph.
+    #[must_use]
+    pub fn graph(&self) -> &str {
+        &self.graph
+    }
+}
+
 /// Makes runs and executes them.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -107,22 +140,20 @@ pub struct Launch {
     store: Store,
     catalog: Catalog,
     variable: Variables,
+    /// Secrets that stood in jobs which this process accepted, until their runs are over: nobody else has them.
+    held: Arc<Mutex<HashMap<Uuid, Secrets>>>,
 }
 
 impl Launch {
     /// Makes runs of these handlers, kept in this store; `variable` looks up what jobs name in the environment.
     #[must_use]
-    pub const fn new(
-        settings: Settings,
-        store: Store,
-        catalog: Catalog,
-        variable: Variables,
-    ) -> Self {
+    pub fn new(settings: Settings, store: Store, catalog: Catalog, variable: Variables) -> Self {
         Self {
             settings,
             store,
             catalog,
             variable,
+            held: Arc::default(),
         }
     }
 
@@ -181,12 +212,14 @@ impl Launch {
     /// Makes a run durable.
     ///
     /// # Errors
-    /// The graph has defects, the idempotency key was used for another request, or the store cannot be written.
+    /// The graph has defects, the gateway does not offer the execution mode, the idempotency key was used for another request, or
+    /// the store cannot be written.
     pub async fn accept(&self, request: Request<'_>) -> Result<Accepted> {
         let graph = request.graph;
         let file = graphs::load(graph, &self.settings).map_err(Diagnostics::into_error)?;
         Plan::select(&file, self.catalog, &request.job.input.selection())
             .map_err(Diagnostics::into_error)?;
+        self.check_mode(request.origin, request.job.input.execution.mode)?;
         let graph_text = one_text(graph, &file);
         let PreparedJob {
             input,
@@ -198,22 +231,32 @@ impl Launch {
             Error::new(ErrorKind::Internal, "the job cannot be written as JSON").because(error)
         })?;
         let run_id = Uuid::now_v7();
+        let held = request.origin == Origin::Gateway && !inline_secrets.is_empty();
+        if held {
+            // Before the run is durable, because from then on it may be executed.
+            self.held().insert(run_id, secrets.clone());
+        }
         let created = self
             .store
             .create(&NewRun {
                 id: run_id,
+                tenant: request.tenant,
                 origin: request.origin,
                 graph: &graph.name,
                 graph_text: &graph_text,
                 graph_path: self.own_path(graph).as_deref(),
                 job: &job,
                 inline_secrets: &inline_secrets,
+                held,
                 fingerprint: &format!("{} {fingerprint}", graph.name),
                 idempotency_key: request.idempotency_key,
                 adopted: None,
             })
-            .await?;
-        Ok(match created {
+            .await;
+        if held && !matches!(created, Ok(Created::New)) {
+            self.held().remove(&run_id);
+        }
+        Ok(match created? {
             Created::New => Accepted {
                 run_id,
                 secrets: Some(secrets),
@@ -223,6 +266,42 @@ impl Launch {
                 secrets: None,
             },
         })
+    }
+
+    /// Refuses an execution mode that the gateway does not offer; the command line offers all.
+    ///
+    /// # Errors
+    /// The gateway does not offer it.
+    pub fn check_mode(&self, origin: Origin, mode: ExecutionMode) -> Result<()> {
+        let offered = &self.settings.runs.modes;
+        if origin == Origin::Command || offered.contains(&mode) {
+            return Ok(());
+        }
+        let offered: Vec<&str> = offered.iter().map(|mode| mode.name()).collect();
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("this gateway does not execute in mode `{}`", mode.name()),
+        )
+        .hint(format!(
+            "set `execution.mode` to one that it offers: {}",
+            offered.join(", ")
+        ))
+        .hint("what it offers is set by RELVEC_EXECUTION_MODES where it is started"))
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Uuid, Secrets>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the runs whose secrets only this process has.
+    #[must_use]
+    pub fn held_runs(&self) -> Vec<Uuid> {
+        self.held().keys().copied().collect()
+    }
+
+    /// Forgets the secrets of a run that is over.
+    pub fn let_go(&self, run_id: Uuid) {
+        self.held().remove(&run_id);
     }
 
     /// Gives where a graph's file is, unless its name leads there.
@@ -251,6 +330,7 @@ impl Launch {
             .accept(Request {
                 graph,
                 job,
+                tenant: crate::store::LOCAL,
                 origin: Origin::Command,
                 idempotency_key: None,
             })
@@ -263,39 +343,15 @@ impl Launch {
     /// Goes on with a run from what is recorded: after an answer, or after the process that executed it ended.
     ///
     /// # Errors
-    /// As [`Self::secrets`] and [`Self::execute`].
+    /// As [`Self::execute`].
     pub async fn resume(
         &self,
         run_id: Uuid,
         control: &Control,
         reports: &mut [Box<dyn Report>],
     ) -> Result<RunDocument> {
-        let secrets = self.secrets(run_id).await?;
-        self.execute(run_id, secrets, control, reports).await
-    }
-
-    /// Finds the secrets of a recorded run again; those that are gone are withheld.
-    ///
-    /// # Errors
-    /// There is no such run, or its job has another version's shape: then it fails.
-    pub async fn secrets(&self, run_id: Uuid) -> Result<Secrets> {
-        let stored = self.store.load(run_id).await?;
-        let found = JobInput::deserialize(&stored.job)
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Failed,
-                    format!("the job of run {run_id} was recorded by another version of relvec"),
-                )
-                .because(error)
-                .hint("submit the job again")
-            })
-            .map(|input| recover(&input, &stored.inline_secrets, self.variable));
-        if let Err(error) = &found
-            && !stored.status.is_terminal()
-        {
-            self.store.fail(run_id, &error_line(error)).await?;
-        }
-        found
+        let owned = self.own(run_id).await?;
+        Box::pin(self.execute_owned(owned, None, control, reports)).await
     }
 
     /// Executes a run: its events go to the store, then to the reports. Gives its document when it ended, parked or was
@@ -310,90 +366,136 @@ impl Launch {
         control: &Control,
         reports: &mut [Box<dyn Report>],
     ) -> Result<RunDocument> {
-        // Held to the end: the lock goes with the file.
-        let _lock = self.lock(run_id)?;
-        self.store.claim(run_id).await?;
-        let stored = self.store.load(run_id).await?;
-        let plan = match self.plan_again(&stored) {
-            Ok((_, plan)) => plan,
-            Err(diagnostics) => {
-                let error = diagnostics.into_error();
-                self.store.fail(run_id, &error_line(&error)).await?;
-                return self.store.document(run_id).await;
-            }
-        };
-        let environment = RunEnvironment {
-            run_id,
-            secrets,
-            answers: stored.answers.clone(),
-            artifacts: self.settings.artifacts(run_id),
-            cache: self.settings.cache(),
-            cancel: control.stop.clone(),
-        };
-        let run = Run::start(Arc::new(plan), run_input(stored, environment));
-        self.drive(run_id, run, control, reports).await?;
-        if control.interrupted() {
-            self.store.requeue(run_id).await?;
-        }
-        self.store.document(run_id).await
+        let owned = self.own(run_id).await?;
+        Box::pin(self.execute_owned(owned, Some(secrets), control, reports)).await
     }
 
-    async fn drive(
-        &self,
-        run_id: Uuid,
-        mut run: Run,
-        control: &Control,
-        reports: &mut [Box<dyn Report>],
-    ) -> Result<()> {
-        let mut throttle = Throttle::default();
-        let mut failure = None;
-        while let Some(first) = run.next_event().await {
-            let mut batch = vec![first];
-            while batch.len() < BATCH
-                && let Some(Some(next)) = run.next_event().now_or_never()
-            {
-                batch.push(next);
-            }
-            if failure.is_none() {
-                let kept: Vec<Event> = batch
-                    .iter()
-                    .filter(|event| !is_interruption(event, control) && throttle.keeps(event))
-                    .cloned()
-                    .collect();
-                failure = self.store.record(run_id, &kept).await.err();
-                if failure.is_some() {
-                    // What is not recorded must not go on: the run can be resumed from what is.
-                    control.interrupt();
-                }
-            }
-            for event in &batch {
-                for report in reports.iter_mut() {
-                    report.event(event);
+    /// Finds the secrets of a recorded run again; those that are gone are withheld.
+    ///
+    /// # Errors
+    /// There is no such run, or its job has another version's shape.
+    pub async fn secrets(&self, run_id: Uuid) -> Result<Secrets> {
+        let stored = self.store.load(run_id).await?;
+        self.secrets_of(&stored)
+    }
+
+    pub(super) fn secrets_of(&self, stored: &StoredRun) -> Result<Secrets> {
+        if let Some(held) = self.held().get(&stored.id) {
+            return Ok(held.clone());
+        }
+        JobInput::deserialize(&stored.job)
+            .map(|input| recover(&input, &stored.inline_secrets, self.variable))
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Failed,
+                    format!(
+                        "the job of run {} was recorded by another version of relvec",
+                        stored.id
+                    ),
+                )
+                .because(error)
+                .hint("submit the job again")
+            })
+    }
+
+    /// Takes a run for execution by this process.
+    ///
+    /// # Errors
+    /// There is no such run, it is over or waits, another process executes it, or the store cannot be written.
+    pub async fn own(&self, run_id: Uuid) -> Result<Owned> {
+        // Who has the lock is the only one to claim.
+        let lock = if self.store.is_shared() {
+            None
+        } else {
+            Some(self.lock(run_id)?)
+        };
+        let claim = self.store.claim(run_id).await?;
+        Ok(Owned {
+            claim,
+            graph: String::new(),
+            _lock: lock.or_else(|| self.lock(run_id).ok()),
+        })
+    }
+
+    /// Takes the oldest run that a gateway may execute, of none of these graphs, if there is one.
+    ///
+    /// # Errors
+    /// The store cannot be read or written, or the folder of a run cannot be made.
+    pub async fn own_next(&self, among: Among, full: &[String]) -> Result<Option<Owned>> {
+        if self.store.is_shared() {
+            let claimed = self.store.claim_next(among, full).await?;
+            return Ok(claimed.map(|claimed| Owned {
+                _lock: self.lock(claimed.claim.run_id).ok(),
+                claim: claimed.claim,
+                graph: claimed.graph,
+            }));
+        }
+        let here = u32::try_from(self.settings.runs.at_once).unwrap_or(u32::MAX);
+        // As a rule the oldest is free.
+        for most in [1, CANDIDATES.saturating_add(here)] {
+            for (run_id, graph) in self.store.candidates(among, full, most).await? {
+                match self.own(run_id).await {
+                    Ok(owned) => return Ok(Some(Owned { graph, ..owned })),
+                    // Another process executes it, or it was cancelled meanwhile.
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Waiting) => {}
+                    Err(error) => return Err(error),
                 }
             }
         }
-        failure.map_or(Ok(()), Err)
+        Ok(None)
     }
 
     /// Says whether a process executes a run now. One that was killed leaves its run `running` and nobody at work.
-    #[must_use]
-    pub fn is_executed(&self, run_id: Uuid) -> bool {
-        let path = self.settings.artifacts(run_id).join(lock::OF_RUN);
-        lock::is_held(&path)
-    }
-
-    /// Cancels a run that no process executes.
     ///
     /// # Errors
-    /// There is no such run, it ended otherwise, a process executes it, or the store cannot be written.
+    /// The store cannot be read.
+    pub async fn is_executed(&self, run_id: Uuid) -> Result<bool> {
+        if self.store.is_shared() {
+            return self.store.is_leased(run_id).await;
+        }
+        let path = self.settings.artifacts(run_id).join(lock::OF_RUN);
+        Ok(lock::is_held(&path))
+    }
+
+    /// Cancels a run, whoever executes it. Another process is asked to, and gets a little time.
+    ///
+    /// # Errors
+    /// There is no such run, it ended otherwise, it did not end in time, or the store cannot be written.
     pub async fn cancel(&self, run_id: Uuid) -> Result<()> {
-        match self.store.cancel(run_id).await? {
-            Cancelled::Done => Ok(()),
-            Cancelled::Running => {
-                // Who has the lock is the only one to execute it.
-                let _lock = self.lock(run_id)?;
-                self.store.cancel_abandoned(run_id).await
+        if self.store.cancel(run_id).await? == Cancelled::Done {
+            return Ok(());
+        }
+        if self.cancel_abandoned(run_id).await? == Cancelled::Done {
+            return Ok(());
+        }
+        self.store.wish_cancelled(run_id).await?;
+        let mut follower = self.store.follow(run_id);
+        let until = Instant::now() + CANCEL_TIME;
+        while Instant::now() < until {
+            // A run that was put back meanwhile, or parked, is cancelled as it lies.
+            if self.store.cancel(run_id).await? == Cancelled::Done {
+                return Ok(());
             }
+            let _ = tokio::time::timeout(LOOK_EVERY, follower.changed()).await;
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("run {run_id} is executed by another process, which was asked to cancel it and has not yet"),
+        )
+        .hint("look again in a while, or cancel it there: Ctrl-C where `relvec run` executes it"))
+    }
+
+    /// Cancels a run whose owner is gone.
+    async fn cancel_abandoned(&self, run_id: Uuid) -> Result<Cancelled> {
+        if self.store.is_shared() {
+            return self.store.cancel_abandoned(run_id).await;
+        }
+        // Who has the lock is the only one to execute it.
+        match self.lock(run_id) {
+            Ok(_lock) => self.store.cancel_abandoned(run_id).await,
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Cancelled::Running),
+            Err(error) => Err(error),
         }
     }
 
@@ -414,55 +516,14 @@ impl Launch {
                 ErrorKind::Conflict,
                 format!("run {run_id} is executed by another process"),
             )
-            .hint("wait for it to end, or cancel it there: Ctrl-C where `relvec run` executes it, POST /jobs/{id}/cancel where the gateway does")
+            .hint("wait for it to end, or cancel it: `relvec runs cancel`, POST /jobs/{id}/cancel")
         })?;
         Ok(file)
     }
 }
 
-/// An error and its next steps in the one line that a run keeps.
-fn error_line(error: &Error) -> String {
-    let mut line = error.to_string();
-    for hint in error.hints() {
-        line.push_str("; next: ");
-        line.push_str(hint);
-    }
-    line
-}
-
-/// The end of an interrupted run is not the end.
-fn is_interruption(event: &Event, control: &Control) -> bool {
-    control.interrupted()
-        && matches!(
-            event,
-            Event::RunFinished {
-                status: RunStatus::Cancelled,
-                ..
-            }
-        )
-}
-
-/// Drops steps of progress that come faster than anyone reads them back.
-#[derive(Default)]
-struct Throttle(BTreeMap<Arc<str>, Instant>);
-
-impl Throttle {
-    fn keeps(&mut self, event: &Event) -> bool {
-        let Event::StageProgress { stage, progress } = event else {
-            return true;
-        };
-        let now = Instant::now();
-        let due = self
-            .0
-            .get(stage)
-            .is_none_or(|last| now.duration_since(*last) >= PROGRESS_EVERY);
-        let complete = progress.total == Some(progress.done);
-        if due {
-            self.0.insert(Arc::clone(stage), now);
-        }
-        due || complete
-    }
-}
+/// The most runs that are tried beside those that this process executes: some have just parked, and their locks are let go in a moment.
+const CANDIDATES: u32 = 64;
 
 /// Gives a graph as the one text that a run keeps: what it extends can change.
 pub(super) fn one_text(graph: &GraphSource, file: &GraphFile) -> String {
@@ -479,26 +540,6 @@ pub(super) fn selection(job: &serde_json::Value) -> Selection {
     Selection {
         skip: names("skip"),
         only: names("only"),
-    }
-}
-
-/// What earlier executions recorded, as the engine takes it. Stages that did not end are left to it.
-fn run_input(stored: StoredRun, environment: RunEnvironment) -> RunInput {
-    let StoredRun {
-        job,
-        stages,
-        edges,
-        questions,
-        artifacts,
-        spent,
-        ..
-    } = stored;
-    RunInput {
-        job,
-        environment,
-        recorded: recorded(stages, &edges, &artifacts),
-        questions,
-        spent,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::handlers::gate_review::GateReview;
 use crate::model::gate::GateDecision;
 use crate::model::job::{JobInput, secret};
 use crate::model::validation::{ValidationReport, Verdict};
-use crate::settings::Settings;
+use crate::settings::{RunSettings, Settings};
 use crate::store::Store;
 
 /// A job whose password is easy to look for.
@@ -208,6 +208,8 @@ pub(crate) fn settings(home: &Path) -> Settings {
         graphs: home.join("graphs"),
         python: "python3".to_owned(),
         log: "off".to_owned(),
+        store: None,
+        runs: RunSettings::default(),
     }
 }
 

@@ -197,7 +197,20 @@ pub struct EmbeddingSpec {
 }
 
 /// How the generated script is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionMode {
     /// In a container.
@@ -207,6 +220,18 @@ pub enum ExecutionMode {
     Process,
     /// Not at all: checks and estimates.
     Simulate,
+}
+
+impl ExecutionMode {
+    /// Gives the name that jobs and settings use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Process => "process",
+            Self::Simulate => "simulate",
+        }
+    }
 }
 
 /// What is generated beside `migrate.py`.

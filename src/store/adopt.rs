@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::Store;
-use super::record::pending;
-use crate::error::Result;
+use super::backend::{Connection, query};
+use super::fault::Fault;
+use super::record::{append, pending};
 use crate::graph::context::Answer;
 use crate::graph::event::Event;
 
@@ -25,37 +24,45 @@ pub struct Adopted {
     pub answers: BTreeMap<String, Answer>,
 }
 
-impl Store {
-    pub(super) async fn adopt(
-        &self,
-        transaction: &mut Transaction<'static, Sqlite>,
-        run_id: Uuid,
-        adopted: &Adopted,
-    ) -> Result<()> {
-        let id = run_id.to_string();
-        for row in pending(&id, &adopted.stages) {
-            self.execute(transaction, row).await?;
-        }
-        self.append(transaction, &id, 0, &adopted.events).await?;
-        for event in &adopted.events {
-            if let Event::StageFinished { stage, .. } = event {
-                let row = sqlx::query("UPDATE stages SET reused = 1 WHERE run_id = ? AND id = ?")
-                    .bind(id.clone())
-                    .bind(stage.clone());
-                self.execute(transaction, row).await?;
-            }
-        }
-        for (question, answer) in &adopted.answers {
-            let row = sqlx::query(
-                "INSERT INTO answers (run_id, question, choice, by, at) VALUES (?, ?, ?, ?, ?)",
-            )
-            .bind(id.clone())
-            .bind(question.clone())
-            .bind(answer.choice.clone())
-            .bind(answer.by.clone())
-            .bind(answer.at.clone());
-            self.execute(transaction, row).await?;
-        }
-        Ok(())
+/// Writes what a new run takes over. The caller has counted its events in the run's row.
+pub(super) async fn adopt(
+    connection: &mut Connection,
+    run_id: Uuid,
+    adopted: &Adopted,
+) -> Result<(), Fault> {
+    for row in pending(run_id, &adopted.stages) {
+        row.execute(connection).await?;
     }
+    append(connection, run_id, 0, &adopted.events).await?;
+    for event in &adopted.events {
+        if let Event::StageFinished { stage, .. } = event {
+            query("UPDATE stages SET reused = 1 WHERE run_id = $1 AND id = $2")
+                .bind(run_id)
+                .bind(stage)
+                .execute(connection)
+                .await?;
+        }
+    }
+    for (question, answer) in &adopted.answers {
+        query("INSERT INTO answers (run_id, question, choice, by, at) VALUES ($1, $2, $3, $4, $5)")
+            .bind(run_id)
+            .bind(question)
+            .bind(&answer.choice)
+            .bind(&answer.by)
+            .bind(&answer.at)
+            .execute(connection)
+            .await?;
+    }
+    if connection.is_shared() {
+        query(
+            "UPDATE artifacts SET content = (SELECT o.content FROM artifacts o
+                 WHERE o.run_id = $2 AND o.name = artifacts.name AND o.sha256 = artifacts.sha256)
+             WHERE run_id = $1",
+        )
+        .bind(run_id)
+        .bind(adopted.from)
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
 }

@@ -1,42 +1,59 @@
-//! The run store: what was asked, what happened and what came out of it, in one SQLite file.
+//! The run store: what was asked, what happened and what came out of it, in a SQLite file or a PostgreSQL database.
 //!
-//! 1. [`Store::open`] migrates the file, and refuses one that a newer relvec made.
+//! 1. [`Store::open`] brings the tables to this program's version, and refuses those that a newer relvec made (`open`).
 //! 2. [`Store::create`] makes a run durable before anyone is told of it.
-//! 3. `record` takes a run's events in; each batch is one transaction.
-//! 4. `read` gives documents, events and what a run needs to go on.
+//! 3. `claim` gives an execution of a run its owner; `record` takes in what happens in it, as long as it owns the run.
+//! 4. `read` gives documents, events and what a run needs to go on; `files` the bytes of files, where gateways share the store.
 //! 5. `change` holds what people do to a run: answer it, cancel it.
 //! 6. `adopt` begins a retry with what the run before it finished.
+//! 7. `changes` and `listen` wake who waits for something to happen.
+//! 8. `retention` removes what is to be kept no longer.
+//!
+//! `backend` is the only place that knows the two databases; in a file, `writer` does all that is written.
 //!
 //! Sample rows are user data: an output is kept so that a run can go on, and is never part of an event or a document. No
 //! secret ever comes here: `launch` takes them out of the job first.
 
 mod adopt;
+mod backend;
 mod change;
+mod changes;
+mod claim;
+mod fault;
+mod files;
+mod listen;
+mod open;
 mod read;
 mod record;
+mod retention;
+mod writer;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 pub use self::adopt::Adopted;
+use self::backend::{Backend, Query, Row, Work, query};
 pub use self::change::Cancelled;
+use self::changes::Changes;
+pub use self::changes::Follower;
+pub use self::claim::{Among, Claim, Claimed, Held};
 pub use self::read::{StoredEvent, StoredRun, StoredStage};
+pub use self::record::FileContent;
+#[cfg(debug_assertions)]
+pub(crate) use self::record::kind_and_stage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::event::RunStatus;
-use crate::service::lock;
+use crate::settings::StorePlace;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
+/// The tenant of the command line, and of a gateway without access tokens.
+pub const LOCAL: &str = "local";
 
 /// Who accepted a run, and so who goes on with it after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -53,6 +70,8 @@ pub enum Origin {
 pub struct NewRun<'a> {
     /// Its id.
     pub id: Uuid,
+    /// Whose it is.
+    pub tenant: &'a str,
     /// Who accepts it.
     pub origin: Origin,
     /// The graph's name.
@@ -65,6 +84,8 @@ pub struct NewRun<'a> {
     pub job: &'a Value,
     /// Names of the secrets that stood in the job itself, and so cannot be had again.
     pub inline_secrets: &'a [String],
+    /// Whether this process keeps those secrets in memory: as long as it lives, no other executes the run.
+    pub held: bool,
     /// Tells two requests apart; made of the graph's name and the job without secrets.
     pub fingerprint: &'a str,
     /// The caller's key that makes a request safe to repeat.
@@ -85,41 +106,51 @@ pub enum Created {
 /// The run store; clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: SqlitePool,
-    path: PathBuf,
+    backend: Backend,
+    /// Where it is, for messages.
+    place: String,
+    /// This process, as the owner of executions.
+    me: Uuid,
+    /// How long a run stays with an owner that is not heard of, in milliseconds.
+    lease: i64,
+    changes: Changes,
 }
 
 impl Store {
     /// Opens the store, makes it if there is none, and brings it to this program's version.
     ///
     /// # Errors
-    /// The file cannot be opened, is no run store, or was made by a newer relvec.
-    pub async fn open(path: &Path) -> Result<Self> {
-        if let Some(folder) = path.parent() {
-            make_private_folder(folder)?;
-        }
-        // Two programs that bring the same file up to date would each find what the other has half done.
-        let _lock = lock::acquire(&path.with_extension("lock"), || ()).await?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(8)
-            .connect_with(options)
-            .await
-            .map_err(|error| cannot_open(path, &error))?;
-        MIGRATIONS
-            .run(&pool)
-            .await
-            .map_err(|error| cannot_migrate(path, error))?;
+    /// It cannot be opened, is no run store, or was made by a newer relvec.
+    pub async fn open(place: &StorePlace) -> Result<Self> {
+        let (backend, place, lease) = match place {
+            StorePlace::File(path) => (open::file(path).await?, path.display().to_string(), 0),
+            StorePlace::Postgres { url, lease } => {
+                let (backend, place) = open::server(url).await?;
+                let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+                (backend, place, lease)
+            }
+        };
         Ok(Self {
-            pool,
-            path: path.to_owned(),
+            backend,
+            place,
+            me: Uuid::new_v4(),
+            lease,
+            changes: Changes::default(),
         })
+    }
+
+    /// Says whether the gateways of several machines share the store: it is in a server.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.backend, Backend::Postgres(_))
+    }
+
+    /// Refuses a store that is damaged. It reads all of it, so only what goes on for long asks.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub async fn check(&self) -> Result<()> {
+        open::check(&self.backend, &self.place).await
     }
 
     /// Says whether the store answers.
@@ -127,11 +158,26 @@ impl Store {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1 FROM runs LIMIT 1")
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| self.failed("read the run store", &error))?;
+        let asked = query("SELECT id FROM runs LIMIT 1");
+        self.optional::<(String,)>("read the run store", asked)
+            .await?;
         Ok(())
+    }
+
+    /// Gives what waits for changes of a run.
+    #[must_use]
+    pub fn follow(&self, run_id: Uuid) -> Follower {
+        self.changes.follow(run_id)
+    }
+
+    /// Waits until a run may have been queued since the last call. What another process queues in a file wakes nobody here.
+    pub async fn until_queued(&self) {
+        self.changes.until_queued().await;
+    }
+
+    /// Wakes whoever waits in [`Self::until_queued`].
+    pub fn look_again(&self) {
+        self.changes.queued();
     }
 
     /// Makes a run durable as `queued`.
@@ -139,14 +185,48 @@ impl Store {
     /// # Errors
     /// The idempotency key was used with another request, or the store cannot be written.
     pub async fn create(&self, run: &NewRun<'_>) -> Result<Created> {
-        let mut transaction = self.begin().await?;
-        let inserted = sqlx::query(
-            "INSERT INTO runs (id, origin, graph, graph_text, graph_sha256, job, inline_secrets, status, created_at,
-                               idempotency_key, fingerprint, graph_path, retry_of)
-             VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
-             ON CONFLICT (idempotency_key) DO NOTHING",
+        let insert = self.insertion(run)?;
+        let id = run.id;
+        let adopted = run.adopted.cloned();
+        let before = run.idempotency_key.map(|key| same_key(run.tenant, key));
+        let fingerprint = run.fingerprint.to_owned();
+        let created = self
+            .write("record the run", move |c| {
+                Box::pin(async move {
+                    if insert.execute(c).await? == 1 {
+                        if let Some(adopted) = adopted {
+                            adopt::adopt(c, id, &adopted).await?;
+                        }
+                        return Ok(Created::New);
+                    }
+                    let Some(before) = before else {
+                        return Err(damaged("a run with the id of a new one").into());
+                    };
+                    let found = before.optional(c).await?;
+                    let found = found.map(|found| same_request(found, &fingerprint));
+                    let before = found.transpose()?;
+                    let nothing = || damaged("no run of an idempotency key that was taken");
+                    Ok(Created::Before(before.ok_or_else(nothing)?))
+                })
+            })
+            .await?;
+        if created == Created::New && run.origin == Origin::Gateway {
+            self.changes.queued();
+        }
+        Ok(created)
+    }
+
+    fn insertion(&self, run: &NewRun<'_>) -> Result<Query> {
+        let events = run.adopted.map_or(0, |adopted| adopted.events.len());
+        let holder = run.held.then_some(self.me);
+        Ok(query(
+            "INSERT INTO runs (id, tenant, origin, graph, graph_text, graph_sha256, job, inline_secrets, status, created_at,
+                               idempotency_key, fingerprint, graph_path, retry_of, holder, last_seq)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10, $11, $12, $13, $14, $15)
+             ON CONFLICT (tenant, idempotency_key) DO NOTHING",
         )
-        .bind(run.id.to_string())
+        .bind(run.id)
+        .bind(run.tenant)
         .bind(word(&run.origin)?)
         .bind(run.graph)
         .bind(run.graph_text)
@@ -157,74 +237,68 @@ impl Store {
         .bind(run.idempotency_key)
         .bind(run.fingerprint)
         .bind(run.graph_path)
-        .bind(run.adopted.map(|adopted| adopted.from.to_string()))
-        .execute(&mut *transaction)
-        .await
-        .map_err(|error| self.failed("record the run", &error))?
-        .rows_affected();
-        if inserted == 1 {
-            if let Some(adopted) = run.adopted {
-                self.adopt(&mut transaction, run.id, adopted).await?;
-            }
-            self.commit(transaction).await?;
-            return Ok(Created::New);
-        }
-        drop(transaction);
-        let before = self.before(run.idempotency_key, run.fingerprint).await?;
-        before
-            .map(Created::Before)
-            .ok_or_else(|| damaged("no run of an idempotency key that was taken"))
+        .bind(run.adopted.map(|adopted| adopted.from))
+        .bind(holder)
+        .bind(i64::try_from(events).unwrap_or(i64::MAX)))
     }
 
-    /// Gives the run that a request with a key made before.
+    /// Gives the run that a tenant's request with a key made before.
     ///
     /// # Errors
     /// The key was used with another request, or the store cannot be read.
-    pub async fn before(&self, key: Option<&str>, fingerprint: &str) -> Result<Option<Uuid>> {
+    pub async fn before(
+        &self,
+        tenant: &str,
+        key: Option<&str>,
+        fingerprint: &str,
+    ) -> Result<Option<Uuid>> {
         let Some(key) = key else {
             return Ok(None);
         };
-        let found: Option<(String, String)> =
-            sqlx::query_as("SELECT id, fingerprint FROM runs WHERE idempotency_key = ?")
-                .bind(key)
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(|error| self.failed("read the run of an idempotency key", &error))?;
-        match found {
-            None => Ok(None),
-            Some((id, used)) if used == fingerprint => Ok(Some(parse_id(&id)?)),
-            Some((id, _)) => Err(Error::new(
-                ErrorKind::Conflict,
-                format!("the idempotency key was used before, for another request (run {id})"),
-            )
-            .hint("use a new key for a new request")),
-        }
+        let found = self
+            .optional("read the run of an idempotency key", same_key(tenant, key))
+            .await?;
+        found
+            .map(|found| same_request(found, fingerprint))
+            .transpose()
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        // IMMEDIATE, so that two writers wait for each other instead of one failing when it upgrades.
-        self.pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(|error| self.failed("write to the run store", &error))
+    /// Runs a statement that changes nothing and gives its rows.
+    async fn all<T: Row>(&self, what: &str, query: Query) -> Result<Vec<T>> {
+        // Boxed, because the drivers' futures are large, and every caller's would hold one.
+        let rows = Box::pin(self.backend.all(query)).await;
+        rows.map_err(|fault| fault.told(what, &self.place))
     }
 
-    async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<()> {
-        transaction
-            .commit()
-            .await
-            .map_err(|error| self.failed("write to the run store", &error))
+    /// Runs a statement that changes nothing and gives its first row, if it has one.
+    async fn optional<T: Row>(&self, what: &str, query: Query) -> Result<Option<T>> {
+        let row = Box::pin(self.backend.optional(query)).await;
+        row.map_err(|fault| fault.told(what, &self.place))
     }
 
-    fn failed(&self, what: &str, error: &sqlx::Error) -> Error {
-        Error::new(
-            ErrorKind::Unavailable,
-            format!("cannot {what} in {}", self.path.display()),
-        )
-        // sqlx's own text names its causes already: as a source they would be named twice.
-        .because(error.to_string())
-        .hint("see that the disk has room and that no other program holds the file")
+    /// Does a piece of work: all of its statements count once this returns, or none does.
+    async fn write<T: Send + 'static>(&self, what: &str, work: impl Work<T>) -> Result<T> {
+        let done = Box::pin(self.backend.write(work)).await;
+        done.map_err(|fault| fault.told(what, &self.place))
     }
+}
+
+fn same_key(tenant: &str, key: &str) -> Query {
+    query("SELECT id, fingerprint FROM runs WHERE tenant = $1 AND idempotency_key = $2")
+        .bind(tenant)
+        .bind(key)
+}
+
+/// The run of a key, if it was the same request.
+fn same_request((id, used): (String, String), fingerprint: &str) -> Result<Uuid> {
+    if used == fingerprint {
+        return parse_id(&id);
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!("the idempotency key was used before, for another request (run {id})"),
+    )
+    .hint("use a new key for a new request"))
 }
 
 /// Makes a folder that only its owner may look into, because runs hold rows of the user's data.
@@ -244,32 +318,6 @@ pub fn make_private_folder(folder: &Path) -> Result<()> {
         .because(error)
         .hint("set RELVEC_HOME to a folder that relvec may write to")
     })
-}
-
-fn cannot_open(path: &Path, error: &sqlx::Error) -> Error {
-    Error::new(
-        ErrorKind::Configuration,
-        format!("cannot open the run store {}", path.display()),
-    )
-    .because(error.to_string())
-    .hint("if the file is damaged, move it away: a new store is made at the next start")
-}
-
-fn cannot_migrate(path: &Path, error: MigrateError) -> Error {
-    let store = path.display();
-    match error {
-        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => Error::new(
-            ErrorKind::Configuration,
-            format!("the run store {store} was made by a newer relvec (version {version} of its tables)"),
-        )
-        .hint("use that relvec, or set RELVEC_HOME to another folder"),
-        other => Error::new(
-            ErrorKind::Configuration,
-            format!("cannot bring the run store {store} up to date"),
-        )
-        .because(other)
-        .hint("if the file is damaged, move it away: a new store is made at the next start"),
-    }
 }
 
 /// Gives the time now, in RFC 3339, UTC, to the millisecond.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::backend::{Sql, at_now, query};
 use super::{Origin, Store, from_json, from_word, parse_id, parse_time, unknown_run, word};
 use crate::error::Result;
 use crate::graph::context::Answer;
@@ -38,6 +38,8 @@ pub struct StoredStage {
 pub struct StoredRun {
     /// The run.
     pub id: Uuid,
+    /// Whose it is.
+    pub tenant: String,
     /// Who accepted it.
     pub origin: Origin,
     /// Where it stands.
@@ -62,8 +64,8 @@ pub struct StoredRun {
     pub answers: BTreeMap<String, Answer>,
     /// Files written so far, each with its stage.
     pub artifacts: Vec<(String, Artifact)>,
-    /// How long its executions worked so far: from each one's start to the last that it recorded. Waiting for people and for
-    /// a process that goes on is no part of it.
+    /// How long its executions worked so far, by their own clocks that nobody sets: from each one's start to the last that it recorded.
+    /// Waiting for people and for a process that goes on is no part of it.
     pub spent: Duration,
 }
 
@@ -80,6 +82,7 @@ pub struct StoredEvent {
 
 #[derive(sqlx::FromRow)]
 struct RunRow {
+    tenant: String,
     origin: String,
     graph: String,
     graph_text: String,
@@ -92,6 +95,8 @@ struct RunRow {
     created_at: String,
     started_at: Option<String>,
     finished_at: Option<String>,
+    last_seq: i64,
+    worked: f64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -99,7 +104,7 @@ struct StageRow {
     id: String,
     status: String,
     reason: Option<String>,
-    attempts: u32,
+    attempts: i64,
     seconds: Option<f64>,
 }
 
@@ -114,12 +119,37 @@ struct SummaryRow {
 }
 
 impl Store {
+    /// Says that a run is a tenant's. One of another looks like one that is not there.
+    ///
+    /// # Errors
+    /// There is no such run of this tenant, or the store cannot be read.
+    pub async fn run_of(&self, tenant: &str, run_id: Uuid) -> Result<()> {
+        if self.tenant(run_id).await? == tenant {
+            return Ok(());
+        }
+        Err(unknown_run(run_id))
+    }
+
+    /// Gives whose a run is. That never changes.
+    ///
+    /// # Errors
+    /// There is no such run, or the store cannot be read.
+    pub async fn tenant(&self, run_id: Uuid) -> Result<String> {
+        let asked = query("SELECT tenant FROM runs WHERE id = $1").bind(run_id);
+        let row: Option<(String,)> = self.optional("read the run", asked).await?;
+        row.map(|(tenant,)| tenant)
+            .ok_or_else(|| unknown_run(run_id))
+    }
+
     /// Gives a run's status.
     ///
     /// # Errors
     /// There is no such run, or the store cannot be read.
     pub async fn status(&self, run_id: Uuid) -> Result<RunStatus> {
-        from_word(&self.run_row(run_id).await?.status)
+        let asked = query("SELECT status FROM runs WHERE id = $1").bind(run_id);
+        let row: Option<(String,)> = self.optional("read the run", asked).await?;
+        let (status,) = row.ok_or_else(|| unknown_run(run_id))?;
+        from_word(&status)
     }
 
     /// Gives a run's document.
@@ -128,10 +158,7 @@ impl Store {
     /// There is no such run, or the store cannot be read.
     pub async fn document(&self, run_id: Uuid) -> Result<RunDocument> {
         let row = self.run_row(run_id).await?;
-        let answers = self.answers(run_id).await?;
-        let mut open_questions = self.questions(run_id).await?;
-        open_questions.retain(|question| !answers.contains_key(&question.id));
-        Ok(RunDocument {
+        let mut document = RunDocument {
             run_id,
             retry_of: row.retry_of.as_deref().map(parse_id).transpose()?,
             graph: row.graph,
@@ -140,12 +167,25 @@ impl Store {
             created_at: row.created_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
-            stages: self.stage_documents(run_id).await?,
-            open_questions,
-            generated_artifacts: self.artifacts(run_id).await?,
-            execution_report: self.output::<ExecutionReport>(run_id).await?,
-            validation_report: self.output::<ValidationReport>(run_id).await?,
-        })
+            stages: Vec::new(),
+            open_questions: Vec::new(),
+            generated_artifacts: Vec::new(),
+            execution_report: None,
+            validation_report: None,
+        };
+        if row.last_seq == 0 {
+            // Nothing happened in it yet, so there is nothing to look for.
+            return Ok(document);
+        }
+        let answers = self.answers(run_id).await?;
+        let mut open_questions = self.questions(run_id).await?;
+        open_questions.retain(|question| !answers.contains_key(&question.id));
+        document.stages = self.stage_documents(run_id).await?;
+        document.open_questions = open_questions;
+        document.generated_artifacts = self.artifacts(run_id).await?;
+        document.execution_report = self.output::<ExecutionReport>(run_id).await?;
+        document.validation_report = self.output::<ValidationReport>(run_id).await?;
+        Ok(document)
     }
 
     /// Gives what a run needs to begin or to go on.
@@ -166,6 +206,7 @@ impl Store {
         }
         Ok(StoredRun {
             id: run_id,
+            tenant: row.tenant,
             origin: from_word(&row.origin)?,
             status: from_word(&row.status)?,
             graph: row.graph,
@@ -178,25 +219,33 @@ impl Store {
             questions: self.questions(run_id).await?,
             answers: self.answers(run_id).await?,
             artifacts: self.artifacts_by_stage(run_id).await?,
-            spent: self.spent(run_id).await?,
+            spent: Duration::try_from_secs_f64(row.worked).unwrap_or_default(),
         })
     }
 
-    /// Lists runs, newest first, from the one after `before`.
+    /// Lists runs, newest first, from the one after `before`: a tenant's, or all.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn list(&self, limit: u32, before: Option<Uuid>) -> Result<Vec<RunSummary>> {
+    pub async fn list(
+        &self,
+        tenant: Option<&str>,
+        limit: u32,
+        before: Option<Uuid>,
+    ) -> Result<Vec<RunSummary>> {
         // Ids are UUIDs of version 7, so their order is the order in which runs were accepted.
-        let rows: Vec<SummaryRow> = sqlx::query_as(
-            "SELECT id, graph, status, error, created_at, finished_at FROM runs
-             WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2",
-        )
-        .bind(before.map(|id| id.to_string()))
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("list runs", &error))?;
+        const ALL: &str = "SELECT id, graph, status, error, created_at, finished_at FROM runs
+                           WHERE ($1 IS NULL OR id < $1) ORDER BY id DESC LIMIT $2";
+        const OF_TENANT: &str = "SELECT id, graph, status, error, created_at, finished_at FROM runs
+                                 WHERE ($1 IS NULL OR id < $1) AND tenant = $3 ORDER BY id DESC LIMIT $2";
+        let asked = query(if tenant.is_some() { OF_TENANT } else { ALL })
+            .bind(before)
+            .bind(limit);
+        let asked = match tenant {
+            Some(tenant) => asked.bind(tenant),
+            None => asked,
+        };
+        let rows: Vec<SummaryRow> = self.all("list runs", asked).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(RunSummary {
@@ -211,40 +260,24 @@ impl Store {
             .collect()
     }
 
-    /// Lists the runs that an origin accepted and that are queued or running, oldest first.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn unfinished(&self, origin: Origin) -> Result<Vec<Uuid>> {
-        let rows: Vec<(String,)> = sqlx::query_as(
-            "SELECT id FROM runs WHERE status IN ('queued', 'running') AND origin = ? ORDER BY id",
-        )
-        .bind(word(&origin)?)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("list unfinished runs", &error))?;
-        rows.iter().map(|(id,)| parse_id(id)).collect()
-    }
-
     /// Gives the questions of waiting runs whose time to answer is over, each with its run and the choice that holds now.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn overdue(&self, origin: Origin) -> Result<Vec<(Uuid, String, String)>> {
-        let rows: Vec<(String, String)> = sqlx::query_as(
+        const OVERDUE: Sql = at_now!(
             "SELECT r.id, q.question FROM questions q JOIN runs r ON r.id = q.run_id
-             WHERE r.status = 'waiting' AND r.origin = ? AND q.question ->> '$.expires_at' IS NOT NULL
+             WHERE r.status = 'waiting' AND r.origin = $1 AND q.expires_at <= ",
+            "
                AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.run_id = q.run_id AND a.question = q.id)
-             ORDER BY r.id, q.position",
-        )
-        .bind(word(&origin)?)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("read questions", &error))?;
+             ORDER BY r.id, q.position"
+        );
+        let asked = query(OVERDUE).bind(word(&origin)?);
+        let rows: Vec<(String, String)> = self.all("read questions", asked).await?;
         let mut overdue = Vec::new();
         for (id, text) in rows {
             let question: Question = from_json(&text)?;
-            if let (true, Some(default)) = (is_overdue(&question), question.default) {
+            if let Some(default) = question.default {
                 overdue.push((parse_id(&id)?, question.id, default));
             }
         }
@@ -256,15 +289,13 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub async fn events(&self, run_id: Uuid, after: i64, limit: u32) -> Result<Vec<StoredEvent>> {
-        let rows: Vec<(i64, String, String)> = sqlx::query_as(
-            "SELECT seq, at, event FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+        let asked = query(
+            "SELECT seq, at, event FROM events WHERE run_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
         )
-        .bind(run_id.to_string())
+        .bind(run_id)
         .bind(after)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("read events", &error))?;
+        .bind(limit);
+        let rows: Vec<(i64, String, String)> = self.all("read events", asked).await?;
         Ok(rows
             .into_iter()
             .map(|(seq, at, event)| StoredEvent { seq, at, event })
@@ -277,14 +308,12 @@ impl Store {
     /// There is no such run, or the store cannot be read.
     pub async fn history(&self, run_id: Uuid) -> Result<Vec<(OffsetDateTime, Event)>> {
         self.status(run_id).await?;
-        let rows: Vec<(String, String)> = sqlx::query_as(
+        let asked = query(
             "SELECT at, event FROM events
-             WHERE run_id = ? AND event ->> '$.event' NOT IN ('stage_progress', 'stage_log') ORDER BY seq",
+             WHERE run_id = $1 AND kind NOT IN ('stage_progress', 'stage_log') ORDER BY seq",
         )
-        .bind(run_id.to_string())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("read events", &error))?;
+        .bind(run_id);
+        let rows: Vec<(String, String)> = self.all("read events", asked).await?;
         let timed = |(at, event): &(String, String)| Ok((parse_time(at)?, from_json(event)?));
         rows.iter().map(timed).collect()
     }
@@ -301,19 +330,16 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<LogLine>> {
         self.status(run_id).await?;
-        let rows: Vec<(i64, String, String)> = sqlx::query_as(
+        let asked = query(
             "SELECT seq, at, event FROM events
-             WHERE run_id = ?1 AND seq > ?2 AND event ->> '$.event' = 'stage_log'
-               AND (?3 IS NULL OR event ->> '$.stage' = ?3)
-             ORDER BY seq LIMIT ?4",
+             WHERE run_id = $1 AND seq > $2 AND kind = 'stage_log' AND ($3 IS NULL OR stage = $3)
+             ORDER BY seq LIMIT $4",
         )
-        .bind(run_id.to_string())
+        .bind(run_id)
         .bind(after)
         .bind(stage)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("read the log", &error))?;
+        .bind(limit);
+        let rows: Vec<(i64, String, String)> = self.all("read the log", asked).await?;
         let mut lines = Vec::new();
         for (seq, at, event) in rows {
             if let Event::StageLog { stage, level, line } = from_json(&event)? {
@@ -342,13 +368,11 @@ impl Store {
     }
 
     async fn artifacts_by_stage(&self, run_id: Uuid) -> Result<Vec<(String, Artifact)>> {
-        let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
-            "SELECT stage, name, bytes, sha256 FROM artifacts WHERE run_id = ? ORDER BY name",
+        let asked = query(
+            "SELECT stage, name, bytes, sha256 FROM artifacts WHERE run_id = $1 ORDER BY name",
         )
-        .bind(run_id.to_string())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("read artifacts", &error))?;
+        .bind(run_id);
+        let rows: Vec<(String, String, i64, String)> = self.all("read artifacts", asked).await?;
         Ok(rows
             .into_iter()
             .map(|(stage, name, bytes, sha256)| {
@@ -366,33 +390,29 @@ impl Store {
     }
 
     async fn run_row(&self, run_id: Uuid) -> Result<RunRow> {
-        sqlx::query_as(
-            "SELECT origin, graph, graph_text, graph_path, retry_of, job, inline_secrets, status, error, created_at,
-                    started_at, finished_at
-             FROM runs WHERE id = ?",
+        let asked = query(
+            "SELECT tenant, origin, graph, graph_text, graph_path, retry_of, job, inline_secrets, status, error,
+                    created_at, started_at, finished_at, last_seq, worked
+             FROM runs WHERE id = $1",
         )
-        .bind(run_id.to_string())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| self.failed("read the run", &error))?
-        .ok_or_else(|| unknown_run(run_id))
+        .bind(run_id);
+        let row = self.optional("read the run", asked).await?;
+        row.ok_or_else(|| unknown_run(run_id))
     }
 
     async fn stage_documents(&self, run_id: Uuid) -> Result<Vec<StageDocument>> {
-        let rows: Vec<StageRow> = sqlx::query_as(
-            "SELECT id, status, reason, attempts, seconds FROM stages WHERE run_id = ? ORDER BY position",
+        let asked = query(
+            "SELECT id, status, reason, attempts, seconds FROM stages WHERE run_id = $1 ORDER BY position",
         )
-        .bind(run_id.to_string())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("read stages", &error))?;
+        .bind(run_id);
+        let rows: Vec<StageRow> = self.all("read stages", asked).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(StageDocument {
                     id: row.id,
                     status: from_word::<StageStatus>(&row.status)?,
                     reason: row.reason.as_deref().map(from_json::<Reason>).transpose()?,
-                    attempts: row.attempts,
+                    attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
                     seconds: row.seconds,
                 })
             })
@@ -404,62 +424,37 @@ impl Store {
         run_id: Uuid,
         stage: &str,
     ) -> Result<(Option<Kind>, Option<Value>, bool)> {
-        let (kind, output, reused): (Option<String>, Option<String>, bool) =
-            sqlx::query_as("SELECT kind, output, reused FROM stages WHERE run_id = ? AND id = ?")
-                .bind(run_id.to_string())
-                .bind(stage)
-                .fetch_one(&self.pool)
-                .await
-                .map_err(|error| self.failed("read an output", &error))?;
+        let asked = query("SELECT kind, output, reused FROM stages WHERE run_id = $1 AND id = $2")
+            .bind(run_id)
+            .bind(stage);
+        let row: Option<(Option<String>, Option<String>, i64)> =
+            self.optional("read an output", asked).await?;
+        let (kind, output, reused) = row.ok_or_else(|| unknown_run(run_id))?;
         Ok((
             kind.map(Kind::named),
             output.as_deref().map(from_json).transpose()?,
-            reused,
+            reused != 0,
         ))
-    }
-
-    async fn spent(&self, run_id: Uuid) -> Result<Duration> {
-        let executions: Vec<(String, String)> = sqlx::query_as(
-            "SELECT min(at), max(at) FROM
-                 (SELECT at, sum(event ->> '$.event' = 'run_started') OVER (ORDER BY seq) AS execution
-                  FROM events WHERE run_id = ?)
-             WHERE execution > 0 GROUP BY execution",
-        )
-        .bind(run_id.to_string())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("read how long the run worked", &error))?;
-        let mut spent = Duration::ZERO;
-        for (first, last) in executions {
-            // A clock that was set back took no time.
-            let worked = parse_time(&last)? - parse_time(&first)?;
-            spent += Duration::try_from(worked).unwrap_or_default();
-        }
-        Ok(spent)
     }
 
     /// The output of a kind, of the last stage in the plan's order that wrote one.
     async fn output<O: Output + DeserializeOwned>(&self, run_id: Uuid) -> Result<Option<O>> {
-        let row: Option<(String,)> = sqlx::query_as(
-            "SELECT output FROM stages WHERE run_id = ? AND kind = ? AND output IS NOT NULL
+        let asked = query(
+            "SELECT output FROM stages WHERE run_id = $1 AND kind = $2 AND output IS NOT NULL
              ORDER BY position DESC LIMIT 1",
         )
-        .bind(run_id.to_string())
-        .bind(O::KIND.as_str())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| self.failed("read an output", &error))?;
+        .bind(run_id)
+        .bind(O::KIND.as_str());
+        let row: Option<(String,)> = self.optional("read an output", asked).await?;
         row.map(|(text,)| from_json(&text)).transpose()
     }
 
     async fn edges(&self, run_id: Uuid) -> Result<Vec<EdgeDecision>> {
-        let rows: Vec<(String,)> = sqlx::query_as(
-            "SELECT event FROM events WHERE run_id = ? AND event ->> '$.event' = 'edge_decided' ORDER BY seq",
+        let asked = query(
+            "SELECT event FROM events WHERE run_id = $1 AND kind = 'edge_decided' ORDER BY seq",
         )
-        .bind(run_id.to_string())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed("read edges", &error))?;
+        .bind(run_id);
+        let rows: Vec<(String,)> = self.all("read edges", asked).await?;
         let mut edges = Vec::new();
         for (text,) in rows {
             if let Event::EdgeDecided { decision } = from_json(&text)? {
@@ -469,33 +464,20 @@ impl Store {
         Ok(edges)
     }
 
-    pub(super) async fn questions(&self, run_id: Uuid) -> Result<Vec<Question>> {
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT question FROM questions WHERE run_id = ? ORDER BY position")
-                .bind(run_id.to_string())
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| self.failed("read questions", &error))?;
+    async fn questions(&self, run_id: Uuid) -> Result<Vec<Question>> {
+        let asked = query("SELECT question FROM questions WHERE run_id = $1 ORDER BY position")
+            .bind(run_id);
+        let rows: Vec<(String,)> = self.all("read questions", asked).await?;
         rows.iter().map(|(text,)| from_json(text)).collect()
     }
 
-    pub(super) async fn answers(&self, run_id: Uuid) -> Result<BTreeMap<String, Answer>> {
-        let rows: Vec<(String, String, String, String)> =
-            sqlx::query_as("SELECT question, choice, by, at FROM answers WHERE run_id = ?")
-                .bind(run_id.to_string())
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| self.failed("read answers", &error))?;
+    async fn answers(&self, run_id: Uuid) -> Result<BTreeMap<String, Answer>> {
+        let asked =
+            query("SELECT question, choice, by, at FROM answers WHERE run_id = $1").bind(run_id);
+        let rows: Vec<(String, String, String, String)> = self.all("read answers", asked).await?;
         Ok(rows
             .into_iter()
             .map(|(question, choice, by, at)| (question, Answer { choice, by, at }))
             .collect())
     }
-}
-
-/// Says whether the time to answer a question is over.
-pub(super) fn is_overdue(question: &Question) -> bool {
-    let until = question.expires_at.as_deref();
-    let until = until.and_then(|until| OffsetDateTime::parse(until, &Rfc3339).ok());
-    until.is_some_and(|until| until <= OffsetDateTime::now_utc())
 }

@@ -1,101 +1,169 @@
 //! Events of a run into the store.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock};
 
-use sqlx::{Sqlite, Transaction};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::backend::{Connection, Query, Sql, at_now, query};
+use super::claim::{Claim, lost};
+use super::fault::Fault;
 use super::{Store, json, now, word};
 use crate::error::Result;
 use crate::graph::event::{Artifact, Event, Question, Reason, RunStatus, StageStatus};
 
-pub(super) type Row = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
+/// The most events in one statement.
+const IN_ONE: usize = 64;
+
+/// A file's bytes, for a store that several gateways share.
+#[derive(Debug, Clone)]
+pub struct FileContent {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of the bytes, in lower-case hexadecimal.
+    pub sha256: String,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
 
 impl Store {
-    /// Records a batch of a run's events, all or none. Events of a run that is over are dropped.
+    /// Records a batch of an execution's events, all or none, with the bytes of files that they name, and the seconds that the run
+    /// worked so far.
     ///
     /// # Errors
-    /// The store cannot be written.
-    pub async fn record(&self, run_id: Uuid, events: &[Event]) -> Result<()> {
-        let mut transaction = self.begin().await?;
-        let id = run_id.to_string();
-        let last: Option<(i64,)> = sqlx::query_as(
-            "SELECT coalesce((SELECT max(seq) FROM events WHERE run_id = runs.id), 0) FROM runs
-             WHERE id = ? AND status NOT IN ('succeeded', 'failed', 'cancelled')",
-        )
-        .bind(&id)
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(|error| self.failed("read the run's events", &error))?;
-        let Some((last,)) = last else {
+    /// Another execution of the run began, the run is over, or the store cannot be written.
+    pub async fn record(
+        &self,
+        claim: Claim,
+        events: impl Into<Arc<[Event]>>,
+        files: Vec<FileContent>,
+        worked: Option<f64>,
+    ) -> Result<()> {
+        let events = events.into();
+        if events.is_empty() {
             return Ok(());
-        };
-        self.append(&mut transaction, &id, last, events).await?;
-        self.commit(transaction).await
-    }
-
-    /// Appends events behind the one with the number `last`, and what they change.
-    pub(super) async fn append(
-        &self,
-        transaction: &mut Transaction<'static, Sqlite>,
-        id: &str,
-        last: i64,
-        events: &[Event],
-    ) -> Result<()> {
-        let at = now();
-        for (seq, event) in (last + 1..).zip(events) {
-            let shown = json(&event.without_output())?;
-            let line =
-                sqlx::query("INSERT INTO events (run_id, seq, at, event) VALUES (?, ?, ?, ?)")
-                    .bind(id.to_owned())
-                    .bind(seq)
-                    .bind(at.clone())
-                    .bind(shown);
-            self.execute(transaction, line).await?;
-            for row in rows(id, event, &at)? {
-                self.execute(transaction, row).await?;
-            }
         }
-        Ok(())
-    }
-
-    pub(super) async fn execute(
-        &self,
-        transaction: &mut Transaction<'static, Sqlite>,
-        row: Row,
-    ) -> Result<()> {
-        row.execute(&mut **transaction)
-            .await
-            .map_err(|error| self.failed("record an event", &error))?;
+        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        // Who begins another execution waits for this row, and then finds it changed; and the other way round.
+        let fence = query(
+            "UPDATE runs SET last_seq = last_seq + $3, worked = coalesce($4, worked)
+             WHERE id = $1 AND epoch = $2 AND status = 'running' RETURNING last_seq",
+        )
+        .bind(claim.run_id)
+        .bind(claim.epoch)
+        .bind(count)
+        .bind(worked);
+        self.write("record events", move |c| {
+            Box::pin(async move {
+                let Some((last,)) = fence.optional::<(i64,)>(c).await? else {
+                    return Err(lost(claim).into());
+                };
+                append(c, claim.run_id, last - count, &events).await?;
+                for file in files {
+                    keep_content(claim.run_id, file).execute(c).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+        self.changes.changed(claim.run_id);
         Ok(())
     }
 }
 
+/// Appends events behind the one with the number `last`, and what they change. The caller has counted them in the run's row.
+pub(super) async fn append(
+    connection: &mut Connection,
+    run_id: Uuid,
+    last: i64,
+    events: &[Event],
+) -> Result<(), Fault> {
+    let at = now();
+    let mut seq = last;
+    for together in events.chunks(IN_ONE) {
+        let mut insert = query(Sql::from(INSERTS[together.len()].as_str()))
+            .bind(run_id)
+            .bind(at.as_str());
+        for event in together {
+            seq += 1;
+            let (kind, stage) = kind_and_stage(event);
+            insert = insert
+                .bind(seq)
+                .bind(json(&event.without_output())?)
+                .bind(kind)
+                .bind(stage);
+        }
+        insert.execute(connection).await?;
+    }
+    for event in events {
+        for row in rows(run_id, event, &at)? {
+            row.execute(connection).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The statement that inserts so many events.
+static INSERTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let insert = |count: usize| {
+        let mut sql = "INSERT INTO events (run_id, at, seq, event, kind, stage) VALUES ".to_owned();
+        for number in 0..count {
+            let [seq, event, kind, stage] = [3, 4, 5, 6].map(|first| first + 4 * number);
+            let comma = if number == 0 { "" } else { ", " };
+            let _ = write!(sql, "{comma}($1, $2, ${seq}, ${event}, ${kind}, ${stage})");
+        }
+        sql
+    };
+    (0..=IN_ONE).map(insert).collect()
+});
+
+/// What statements ask about an event: its tag, and the stage that it is of.
+pub(crate) fn kind_and_stage(event: &Event) -> (&'static str, Option<&str>) {
+    match event {
+        Event::RunStarted { .. } => ("run_started", None),
+        Event::StageStarted { stage, .. } => ("stage_started", Some(stage)),
+        Event::StageProgress { stage, .. } => ("stage_progress", Some(stage)),
+        Event::StageLog { stage, .. } => ("stage_log", Some(stage)),
+        Event::StageRetrying { stage, .. } => ("stage_retrying", Some(stage)),
+        Event::QuestionAsked { question } => ("question_asked", Some(&question.stage)),
+        Event::ArtifactWritten { stage, .. } => ("artifact_written", Some(stage)),
+        Event::EdgeDecided { decision } => ("edge_decided", Some(&decision.from)),
+        Event::ConditionEvaluated { stage, .. } => ("condition_evaluated", Some(stage)),
+        Event::EvidenceKept { stage, .. } => ("evidence_kept", Some(stage)),
+        Event::StageFinished { stage, .. } => ("stage_finished", Some(stage)),
+        Event::RunFinished { .. } => ("run_finished", None),
+    }
+}
+
 /// What an event changes beside the list of events.
-fn rows(id: &str, event: &Event, at: &str) -> Result<Vec<Row>> {
+fn rows(run_id: Uuid, event: &Event, at: &str) -> Result<Vec<Query>> {
     Ok(match event {
-        Event::RunStarted { stages, .. } => run_started(id, stages, at),
+        Event::RunStarted { stages, .. } => run_started(run_id, stages),
         Event::StageStarted { stage, attempt, .. } => vec![
-            sqlx::query(
-                "UPDATE stages SET status = 'running', attempts = ? WHERE run_id = ? AND id = ?",
+            query(
+                "UPDATE stages SET status = 'running', attempts = $1 WHERE run_id = $2 AND id = $3",
             )
             .bind(*attempt)
-            .bind(id.to_owned())
-            .bind(stage.clone()),
+            .bind(run_id)
+            .bind(stage),
         ],
-        Event::QuestionAsked { question } => vec![question_asked(id, question)?],
-        Event::ArtifactWritten { stage, artifact } => vec![artifact_written(id, stage, artifact)?],
+        Event::QuestionAsked { question } => vec![question_asked(run_id, question)?],
+        Event::ArtifactWritten { stage, artifact } => {
+            vec![artifact_written(run_id, stage, artifact)?]
+        }
         Event::EvidenceKept {
             stage, evidence, ..
         } => vec![
-            sqlx::query("UPDATE stages SET evidence = ? WHERE run_id = ? AND id = ?")
+            query("UPDATE stages SET evidence = $1 WHERE run_id = $2 AND id = $3")
                 .bind(evidence.as_deref().map(json).transpose()?)
-                .bind(id.to_owned())
-                .bind(stage.clone()),
+                .bind(run_id)
+                .bind(stage),
         ],
-        Event::StageFinished { .. } => stage_finished(id, event)?.into_iter().collect(),
+        Event::StageFinished { .. } => stage_finished(run_id, event)?.into_iter().collect(),
         Event::RunFinished { status, error, .. } => {
-            vec![run_finished(id, *status, error.clone(), at)?]
+            vec![run_finished(run_id, *status, error.clone(), at)?]
         }
         Event::StageProgress { .. }
         | Event::StageLog { .. }
@@ -105,64 +173,77 @@ fn rows(id: &str, event: &Event, at: &str) -> Result<Vec<Row>> {
     })
 }
 
-fn run_started(id: &str, stages: &[Arc<str>], at: &str) -> Vec<Row> {
+fn run_started(run_id: Uuid, stages: &[Arc<str>]) -> Vec<Query> {
     let mut rows = vec![
-        sqlx::query(
-            "UPDATE runs SET status = 'running', error = NULL, started_at = coalesce(started_at, ?) WHERE id = ?",
-        )
-        .bind(at.to_owned())
-        .bind(id.to_owned()),
+        query("UPDATE runs SET error = NULL WHERE id = $1").bind(run_id),
         // What an earlier execution left unfinished is done again.
-        sqlx::query(
+        query(
             "UPDATE stages SET status = 'pending', reason = NULL, seconds = NULL
-             WHERE run_id = ? AND status IN ('running', 'waiting', 'cancelled')",
+             WHERE run_id = $1 AND status IN ('running', 'waiting', 'cancelled')",
         )
-        .bind(id.to_owned()),
+        .bind(run_id),
     ];
-    rows.extend(pending(id, stages));
+    rows.extend(pending(run_id, stages));
     rows
 }
 
 /// Makes the rows of the plan's stages, those aside that are there.
-pub(super) fn pending(id: &str, stages: &[Arc<str>]) -> Vec<Row> {
+pub(super) fn pending(run_id: Uuid, stages: &[Arc<str>]) -> Vec<Query> {
     let rows = (0_i64..).zip(stages).map(|(position, stage)| {
-        sqlx::query(
-            "INSERT INTO stages (run_id, id, position, status) VALUES (?, ?, ?, 'pending')
+        query(
+            "INSERT INTO stages (run_id, id, position, status) VALUES ($1, $2, $3, 'pending')
              ON CONFLICT (run_id, id) DO NOTHING",
         )
-        .bind(id.to_owned())
-        .bind(stage.clone())
+        .bind(run_id)
+        .bind(stage)
         .bind(position)
     });
     rows.collect()
 }
 
-fn question_asked(id: &str, question: &Question) -> Result<Row> {
-    Ok(sqlx::query(
-        "INSERT INTO questions (run_id, id, position, question)
-         VALUES (?1, ?2, (SELECT count(*) FROM questions WHERE run_id = ?1), ?3)
-         ON CONFLICT (run_id, id) DO UPDATE SET question = excluded.question",
-    )
-    .bind(id.to_owned())
-    .bind(question.id.clone())
-    .bind(json(question)?))
+fn question_asked(run_id: Uuid, question: &Question) -> Result<Query> {
+    // How long from now, by this process's clock, and then in the database's time.
+    const ASKED: Sql = at_now!(
+        "INSERT INTO questions (run_id, id, position, question, expires_at)
+         VALUES ($1, $2, (SELECT count(*) FROM questions WHERE run_id = $1), $3, ",
+        " + $4)
+         ON CONFLICT (run_id, id) DO UPDATE SET question = excluded.question, expires_at = excluded.expires_at"
+    );
+    Ok(query(ASKED)
+        .bind(run_id)
+        .bind(&question.id)
+        .bind(json(question)?)
+        .bind(question.expires_at.as_deref().and_then(milliseconds_until)))
 }
 
-fn artifact_written(id: &str, stage: &str, artifact: &Artifact) -> Result<Row> {
+fn milliseconds_until(time: &str) -> Option<i64> {
+    let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
+    i64::try_from((time - OffsetDateTime::now_utc()).whole_milliseconds()).ok()
+}
+
+fn artifact_written(run_id: Uuid, stage: &str, artifact: &Artifact) -> Result<Query> {
     let bytes = i64::try_from(artifact.bytes).map_err(|_| super::damaged("a size beyond 2^63"))?;
-    Ok(sqlx::query(
-        "INSERT INTO artifacts (run_id, name, stage, bytes, sha256) VALUES (?, ?, ?, ?, ?)
+    Ok(query(
+        "INSERT INTO artifacts (run_id, name, stage, bytes, sha256) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (run_id, name)
-         DO UPDATE SET stage = excluded.stage, bytes = excluded.bytes, sha256 = excluded.sha256",
+         DO UPDATE SET stage = excluded.stage, bytes = excluded.bytes, sha256 = excluded.sha256, content = NULL",
     )
-    .bind(id.to_owned())
-    .bind(artifact.name.clone())
-    .bind(stage.to_owned())
+    .bind(run_id)
+    .bind(artifact.name.as_str())
+    .bind(stage)
     .bind(bytes)
-    .bind(artifact.sha256.clone()))
+    .bind(artifact.sha256.as_str()))
 }
 
-fn stage_finished(id: &str, event: &Event) -> Result<Option<Row>> {
+fn keep_content(run_id: Uuid, file: FileContent) -> Query {
+    query("UPDATE artifacts SET content = $1 WHERE run_id = $2 AND name = $3 AND sha256 = $4")
+        .bind(Some(file.bytes))
+        .bind(run_id)
+        .bind(file.name)
+        .bind(file.sha256)
+}
+
+fn stage_finished(run_id: Uuid, event: &Event) -> Result<Option<Query>> {
     let Event::StageFinished {
         stage,
         status,
@@ -181,9 +262,9 @@ fn stage_finished(id: &str, event: &Event) -> Result<Option<Row>> {
     }
     let output = output.as_deref().map(json).transpose()?;
     Ok(Some(
-        sqlx::query(
-            "UPDATE stages SET status = ?, reason = ?, attempts = ?, seconds = ?, kind = ?, output = ?
-             WHERE run_id = ? AND id = ?",
+        query(
+            "UPDATE stages SET status = $1, reason = $2, attempts = $3, seconds = $4, kind = $5, output = $6
+             WHERE run_id = $7 AND id = $8",
         )
         .bind(word::<StageStatus>(status)?)
         .bind(json(reason)?)
@@ -191,17 +272,18 @@ fn stage_finished(id: &str, event: &Event) -> Result<Option<Row>> {
         .bind(*seconds)
         .bind(kind.as_ref().map(|kind| kind.as_str().to_owned()))
         .bind(output)
-        .bind(id.to_owned())
-        .bind(stage.clone()),
+        .bind(run_id)
+        .bind(stage),
     ))
 }
 
-fn run_finished(id: &str, status: RunStatus, error: Option<String>, at: &str) -> Result<Row> {
-    Ok(
-        sqlx::query("UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE id = ?")
-            .bind(word(&status)?)
-            .bind(error)
-            .bind(status.is_terminal().then(|| at.to_owned()))
-            .bind(id.to_owned()),
+fn run_finished(run_id: Uuid, status: RunStatus, error: Option<String>, at: &str) -> Result<Query> {
+    let finished_at = status.is_terminal().then(|| at.to_owned());
+    Ok(query(
+        "UPDATE runs SET status = $1, error = $2, finished_at = $3, owner = NULL, lease_until = NULL WHERE id = $4",
     )
+    .bind(word(&status)?)
+    .bind(error)
+    .bind(finished_at)
+    .bind(run_id))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use relvec::graph::plan::Plan;
 use relvec::handlers::CATALOG;
 use relvec::launch::graphs::{find, load, shipped};
-use relvec::settings::Settings;
+use relvec::settings::{RunSettings, Settings};
 use serde_json::json;
 
 use crate::relvec::{Relvec, job, shop_sql, sqlite, stage};
@@ -33,6 +33,8 @@ fn plan(name: &str) -> Plan {
         graphs: PathBuf::from("not-there"),
         python: "not-used".to_owned(),
         log: "warn".to_owned(),
+        store: None,
+        runs: RunSettings::default(),
     };
     let graph = find(name, &settings).expect("a shipped graph");
     match load(&graph, &settings).and_then(|file| Plan::build(&file, CATALOG)) {

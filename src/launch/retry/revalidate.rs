@@ -41,7 +41,7 @@ impl Launch {
         origin: Origin,
     ) -> Result<Accepted> {
         let stored = self.store().load(run_id).await?;
-        if self.is_executed(run_id) {
+        if self.is_executed(run_id).await? {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!("run {run_id} is being executed"),
@@ -63,6 +63,7 @@ impl Launch {
         let choice = choose(&plan, &before, run_id)?;
         let adopted = adopt(&stored, &plan, &before, &choice);
         let id = Uuid::now_v7();
+        self.bring_files(&stored).await?;
         let (old, new) = (
             self.settings().artifacts(run_id),
             self.settings().artifacts(id),
@@ -77,12 +78,14 @@ impl Launch {
             .store()
             .create(&NewRun {
                 id,
+                tenant: &stored.tenant,
                 origin,
                 graph: &source.name,
                 graph_text: &one_text(&source, &file),
                 graph_path: self.own_path(&source).as_deref(),
                 job: &whole_job(&stored.job),
                 inline_secrets: &inline_secrets,
+                held: false,
                 fingerprint: &format!("validate {run_id}"),
                 idempotency_key: None,
                 adopted: Some(&adopted),

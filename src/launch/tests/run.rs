@@ -9,7 +9,7 @@ use crate::graph::event::{Event, Reason, RunStatus, StageStatus};
 use crate::launch::{Control, Launch, Request, prepare};
 use crate::model::run::RunDocument;
 use crate::report::Report;
-use crate::store::Origin;
+use crate::store::{LOCAL, Origin};
 
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<Event>>>);
@@ -294,6 +294,7 @@ async fn two_owners_of_a_run_are_one_too_many() {
     let request = Request {
         graph: &graph,
         job,
+        tenant: LOCAL,
         origin: Origin::Command,
         idempotency_key: None,
     };
@@ -326,5 +327,12 @@ async fn a_graph_with_defects_makes_no_run() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(launch.store().list(10, None).await.unwrap().is_empty());
+    assert!(
+        launch
+            .store()
+            .list(None, 10, None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
