@@ -118,13 +118,18 @@ impl Gateway {
     /// Too many are queued, or the store cannot be read.
     pub async fn admit(&self) -> Result<()> {
         let most = self.launch().settings().runs.queue;
+        let asked = Instant::now();
         let queued = &self.0.queued;
         {
             let mut counted = self.0.counted.lock().await;
-            if counted.is_none_or(|at| at.elapsed() >= COUNTED_FOR) {
+            let old = counted.is_none_or(|at| at.elapsed() >= COUNTED_FOR);
+            // Nobody is refused for runs that have begun since: many who ask at once share one count.
+            let full = queued.load(Ordering::Relaxed) >= most;
+            if old || full && counted.is_none_or(|at| at < asked) {
+                let at = Instant::now();
                 let count = self.launch().store().count_queued().await?;
                 queued.store(count, Ordering::Relaxed);
-                *counted = Some(Instant::now());
+                *counted = Some(at);
             }
         }
         if queued.load(Ordering::Relaxed) < most {
