@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use url::Url;
 use uuid::Uuid;
 
 /// Takes a relational database to pgvector and proves that nothing was lost.
@@ -44,11 +45,7 @@ pub enum Command {
     /// Prints a JSON Schema: job, graph, run, or a kind of output
     Schema(SchemaArgs),
     /// Lists runs, and shows, explains, answers, cancels, retries or validates one
-    Runs {
-        /// What to do with runs.
-        #[command(subcommand)]
-        command: RunsCommand,
-    },
+    Runs(RunsArgs),
     /// Says where the embedded target is, or stops it
     Target {
         /// What to do with the embedded target.
@@ -94,6 +91,10 @@ pub struct JobArgs {
     /// Leaves all stages out but these
     #[arg(long, value_name = "STAGE", num_args = 1..)]
     pub only: Vec<String>,
+    /// The gateway that does it; without it, this process does. The graph is then one of the gateway's, and the environment variable
+    /// `RELVEC_TOKEN` is the access token
+    #[arg(long, value_name = "URL")]
+    pub server: Option<Url>,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -224,6 +225,18 @@ pub struct SchemaArgs {
 }
 
 /// `relvec runs`
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// The gateway that has the runs; without it, they are those of this machine's store. The environment variable `RELVEC_TOKEN` is
+    /// the access token
+    #[arg(long, value_name = "URL", global = true)]
+    pub server: Option<Url>,
+    /// What to do with runs.
+    #[command(subcommand)]
+    pub command: RunsCommand,
+}
+
+/// What to do with runs.
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
     /// Lists the newest runs
@@ -247,15 +260,20 @@ pub enum RunsCommand {
     Events {
         /// The run
         run: Uuid,
+        /// Goes on with what happens until the run is over
+        #[arg(long)]
+        follow: bool,
     },
     /// Prints the lines that a run's stages wrote to its log
-    Logs {
+    Logs(LogsArgs),
+    /// Lists the files that a run generated, or saves them
+    Artifacts {
         /// The run
         run: Uuid,
-        /// Only the lines of this stage
-        #[arg(long)]
-        stage: Option<String>,
-        /// How they are printed
+        /// Saves them in this folder
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
+        /// How they are listed
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
@@ -306,6 +324,25 @@ pub enum RunsCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+/// `relvec runs logs`
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The run
+    pub run: Uuid,
+    /// Only the lines of this stage
+    #[arg(long)]
+    pub stage: Option<String>,
+    /// Only the last lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5000))]
+    pub tail: Option<u32>,
+    /// Goes on with lines as they come until the run is over; with `--format json`, an object a line
+    #[arg(long)]
+    pub follow: bool,
+    /// How they are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// `relvec runs retry`

@@ -1,7 +1,7 @@
 //! From a job to a run: the one path that the command line, the demo and the gateway take.
 //!
 //! 1. [`job`]: a job as a caller writes it becomes a [`JobInput`](crate::model::job::JobInput) and its secrets.
-//! 2. [`graphs`]: a graph's name becomes its text.
+//! 2. [`graphs`]: a graph's name becomes its text; [`shelf`] keeps those that the gateway runs.
 //! 3. [`run`]: a run is made durable and gets an owner; [`execute`]: it is executed, recorded event by event, and shown. [`files`]: its files
 //!    where several machines share the store.
 //! 4. [`retry`]: a run that is over becomes a new one, which does only what is left.
@@ -16,6 +16,7 @@ pub mod job;
 pub mod retry;
 pub mod run;
 pub mod schema_errors;
+pub mod shelf;
 
 pub use self::job::{PreparedJob, prepare, set};
 pub use self::run::{Accepted, Control, Launch, Owned, Request};

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod settings;
+pub mod logging;
 pub mod graph;
 pub mod model;
 pub mod source;

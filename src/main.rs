@@ -5,30 +5,28 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use relvec::cli::Cli;
-use relvec::error::Error;
+use relvec::error::{Error, ErrorKind, Result};
+use relvec::logging;
 use relvec::settings::Settings;
-use tracing_subscriber::EnvFilter;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let ended = match Settings::from_environment() {
-        Ok(settings) => {
-            tracing_subscriber::fmt()
-                .with_env_filter(EnvFilter::new(&settings.log))
-                .with_writer(std::io::stderr)
-                .init();
-            Box::pin(relvec::run(cli, settings)).await
-        }
-        Err(error) => Err(error),
-    };
-    match ended {
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             report(&error);
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+fn run(cli: Cli) -> Result<u8> {
+    let settings = Settings::from_environment()?;
+    // Ends last, when no task is left that could log.
+    let _logging = logging::start(&settings)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        Error::new(ErrorKind::Internal, "the threads cannot be started").because(error)
+    })?;
+    runtime.block_on(Box::pin(relvec::run(cli, settings)))
 }
 
 /// Prints an error with its next steps. A closed standard error is no reason to panic.

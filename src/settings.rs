@@ -33,6 +33,10 @@ pub struct Settings {
     pub store: Option<SecretString>,
     /// How many runs there may be, and who owns them for how long.
     pub runs: RunSettings,
+    /// How it is logged: `RELVEC_LOG_FORMAT`, `text` or `json`, else `text`.
+    pub log_format: LogFormat,
+    /// Where spans are sent (OTLP over HTTP): `RELVEC_OTLP_ENDPOINT`, else nowhere.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Where the run store is.
@@ -155,6 +159,30 @@ where
     })
 }
 
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    fn from_environment() -> Result<Self> {
+        match variable("RELVEC_LOG_FORMAT").as_deref() {
+            None | Some("text") => Ok(Self::Text),
+            Some("json") => Ok(Self::Json),
+            Some(_) => Err(Error::new(
+                ErrorKind::Configuration,
+                "RELVEC_LOG_FORMAT is neither `text` nor `json`",
+            )
+            .hint("set it to one of the two, or unset it for `text`")),
+        }
+    }
+}
+
 impl Settings {
     /// Reads the settings from the environment.
     ///
@@ -188,6 +216,8 @@ impl Settings {
             log: variable("RELVEC_LOG").unwrap_or_else(|| "warn".to_owned()),
             store: variable("RELVEC_STORE").map(SecretString::from),
             runs: RunSettings::from_environment()?,
+            log_format: LogFormat::from_environment()?,
+            otlp_endpoint: variable("RELVEC_OTLP_ENDPOINT"),
         })
     }
 

@@ -160,6 +160,7 @@ stop_docker() {
 }
 
 stop_services() {
+  [ -z "${gateway:-}" ] || kill "$gateway" 2>/dev/null || true
   stop_docker
   [ -d "$services/pg/data" ] && (cd "$services/pg" && unprivileged "$pg/pg_ctl" -D data -m immediate stop >/dev/null) || true
   if [ -s "$services/mariadb/mariadb.pid" ]; then
@@ -242,4 +243,30 @@ check_generated() {
     (cd "$each" && MYPYPATH=. "$venv/bin/mypy" --strict --no-error-summary --cache-dir "$folder/.mypy_cache" ./*.py) ||
       fail "mypy refuses what is in $each"
   done
+}
+
+# Holds a running gateway against its own description: schemathesis makes requests of every route from /openapi.json, good and bad, and
+# compares each answer with what is described. Bounded in examples and in time; what it found is in target/api.
+check_api() {
+  local wanted="schemathesis==4.4.4" venv=target/api-tests home="$PWD/target/api/home" tries address log="$PWD/target/api/gateway.log"
+  if [ "$(cat "$venv/installed.txt" 2>/dev/null)" != "$wanted" ]; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "$wanted" || fail "schemathesis cannot be installed"
+    echo "$wanted" >"$venv/installed.txt"
+  fi
+  cargo build --quiet --bin relvec
+  need_services_folder
+  rm -rf target/api
+  mkdir -p "$home"
+  RELVEC_HOME="$home" RELVEC_GRAPHS="$PWD/tests/api/graphs" "${CARGO_TARGET_DIR:-target}/debug/relvec" serve --listen 127.0.0.1:0 2>"$log" &
+  gateway=$!
+  for tries in $(seq 100); do
+    address=$(grep -o 'http://127.0.0.1:[0-9]*' "$log" | head -1) && break
+    kill -0 "$gateway" 2>/dev/null || { cat "$log"; fail "the gateway does not start"; }
+    sleep 0.1
+  done
+  python3 tests/api/check.py "$venv/bin/schemathesis" "$address" target/api || { kill "$gateway"; fail "the gateway does not do what /openapi.json says"; }
+  kill "$gateway"
+  wait "$gateway" || fail "the gateway did not end in order"
 }

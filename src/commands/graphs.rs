@@ -1,12 +1,15 @@
 //! `relvec plan`, `handlers` and `schema`: what can be known without running anything.
 
+use serde_json::Value;
+
+use super::runs::remote::Remote;
 use super::{print_json, show, word};
 use crate::cli::{Format, HandlersArgs, JobArgs, SchemaArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::diagnostic::Diagnostics;
 use crate::graph::handler::Interface;
 use crate::graph::plan::{Plan, Selection};
-use crate::graph::preview;
+use crate::graph::preview::{self, Preview};
 use crate::handlers::{CATALOG, HANDLERS};
 use crate::launch::graphs::{find, load, nearest};
 use crate::launch::prepare;
@@ -17,13 +20,12 @@ use crate::settings::{Settings, variable};
 ///
 /// # Errors
 /// The graph or the job is wrong.
-pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
-    let job = prepare(&super::jobs::read_job(args)?, variable)?;
-    let plan = planned(&args.graph, &job.input.selection(), settings)?;
-    let job = serde_json::to_value(&job.input)
-        .map_err(|error| Error::new(ErrorKind::Internal, "the job is not JSON").because(error))?;
-    super::jobs::print_warnings(&plan);
-    let preview = preview::preview(&plan, &job);
+pub async fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
+    let job = super::jobs::read_job(args)?;
+    let preview = match &args.server {
+        Some(server) => Remote::new(server)?.plan(&args.graph, &job).await?,
+        None => plan_here(args, &job, settings)?,
+    };
     match args.format {
         Format::Json => print_json(&preview)?,
         Format::Human => {
@@ -39,6 +41,15 @@ pub fn plan(args: &JobArgs, settings: &Settings) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+fn plan_here(args: &JobArgs, job: &Value, settings: &Settings) -> Result<Vec<Preview>> {
+    let job = prepare(job, variable)?;
+    let plan = planned(&args.graph, &job.input.selection(), settings)?;
+    let job = serde_json::to_value(&job.input)
+        .map_err(|error| Error::new(ErrorKind::Internal, "the job is not JSON").because(error))?;
+    super::jobs::print_warnings(&plan);
+    Ok(preview::preview(&plan, &job))
 }
 
 /// Plans a graph of which something is left out.

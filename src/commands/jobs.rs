@@ -7,6 +7,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::runs::place::Place as _;
+use super::runs::remote::Remote;
 use super::{describe, print_json, show};
 use crate::cli::{EmbedServerArgs, Format, JobArgs};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +32,12 @@ const JOB_BYTES: u64 = 1 << 20;
 /// # Errors
 /// The graph or the job is wrong, or the run store cannot be used. A run that fails is not an error: its exit code says so.
 pub async fn run(args: JobArgs, settings: Settings) -> Result<u8> {
+    if let Some(server) = &args.server {
+        let gateway = Remote::new(server)?;
+        let document = gateway.run(&args.graph, &read_job(&args)?).await?;
+        print_ended(&document, &gateway.files(document.run_id), args.format)?;
+        return Ok(document.exit_code());
+    }
     let graph = graphs::find(&args.graph, &settings)?;
     let job = prepare(&read_job(&args)?, variable)?;
     let launch = open(settings).await?;
@@ -38,7 +46,8 @@ pub async fn run(args: JobArgs, settings: Settings) -> Result<u8> {
         .map_err(Diagnostics::into_error)?;
     print_warnings(&plan);
     let document = execute(&launch, &graph, job).await?;
-    print_ended(&document, &launch, args.format)?;
+    let folder = launch.settings().artifacts(document.run_id);
+    print_ended(&document, &folder, args.format)?;
     Ok(document.exit_code())
 }
 
@@ -75,35 +84,25 @@ pub async fn until_interrupted<T>(control: &Control, run: impl Future<Output = T
     run.await
 }
 
-/// Prints a run for people or programs.
+/// Prints a run for people or programs; `files` says where its files are.
 ///
 /// # Errors
 /// The document is not JSON, which does not happen.
-pub fn print_run(document: &RunDocument, launch: &Launch, format: Format) -> Result<()> {
-    print_as(document, launch, format, describe::run)
+pub fn print_run(document: &RunDocument, files: &Path, format: Format) -> Result<()> {
+    match format {
+        Format::Json => print_json(document),
+        Format::Human => show(&describe::run(document, files)),
+    }
 }
 
-/// Prints a run whose progress was shown, for people or programs.
+/// Prints a run whose progress was shown, for people or programs; `files` says where its files are.
 ///
 /// # Errors
 /// As [`print_run`].
-pub fn print_ended(document: &RunDocument, launch: &Launch, format: Format) -> Result<()> {
-    print_as(document, launch, format, describe::ended)
-}
-
-fn print_as(
-    document: &RunDocument,
-    launch: &Launch,
-    format: Format,
-    described: fn(&RunDocument, &Path) -> String,
-) -> Result<()> {
+pub fn print_ended(document: &RunDocument, files: &Path, format: Format) -> Result<()> {
     match format {
         Format::Json => print_json(document),
-        Format::Human => {
-            let folder = launch.settings().artifacts(document.run_id);
-            show(&described(document, &folder))?;
-            Ok(())
-        }
+        Format::Human => show(&describe::ended(document, files)),
     }
 }
 

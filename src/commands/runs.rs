@@ -1,75 +1,82 @@
-//! `relvec runs`: what the run store holds, and what can be done about it.
+//! `relvec runs`: the runs that there are, in this machine's store or at a gateway, and what can be done about them.
 
-use std::path::Path;
+mod local;
+pub(super) mod place;
+pub(super) mod remote;
+
+use std::ops::ControlFlow;
 
 use uuid::Uuid;
 
-use super::jobs::{open, print_ended, print_run, read_json, until_interrupted};
+use self::local::Local;
+use self::place::{Choice, Place, Refused, save};
+use self::remote::Remote;
+use super::jobs::{open, print_ended, print_run, read_json};
 use super::{explain, print_json, show, word};
-use crate::cli::{Format, RetryArgs, RunsCommand};
-use crate::error::{ErrorKind, Result};
-use crate::graph::event::RunStatus;
-use crate::launch::retry::{Refusal, Retried, RetryRequest, Wanted};
-use crate::launch::{Accepted, Control, Launch, prepare};
-use crate::report::Report;
-use crate::report::terminal;
-use crate::settings::{Settings, variable};
-use crate::store::{LOCAL, Origin};
-
-/// The most events that are read at once.
-const PAGE: u32 = 500;
+use crate::cli::{Format, LogsArgs, RetryArgs, RunsArgs, RunsCommand};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::run::{LogLine, RunDocument};
+use crate::settings::Settings;
 
 /// Lists runs, or shows, follows or answers one.
 ///
 /// # Errors
-/// There is no such run, an answer is none of the choices, or the store cannot be read.
-pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
-    let launch = open(settings).await?;
-    let store = launch.store();
+/// There is no such run, an answer is none of the choices, or the store or the gateway does not answer.
+pub async fn runs(args: RunsArgs, settings: Settings) -> Result<u8> {
+    match &args.server {
+        None => at(&Local::new(open(settings).await?), args.command).await,
+        Some(server) => at(&Remote::new(server)?, args.command).await,
+    }
+}
+
+async fn at(place: &impl Place, command: RunsCommand) -> Result<u8> {
     match command {
-        RunsCommand::List { limit, format } => list(&launch, limit, format).await?,
-        RunsCommand::Show { run, format } => {
-            let document = store.document(run).await?;
-            print_run(&document, &launch, format)?;
-            if format == Format::Human && is_interrupted(&launch, run, document.status).await? {
-                show(&format!(
-                    "no process executes it any more\n  \
-                     next: `relvec runs cancel {run}`, then `relvec runs retry {run}`, which does only what is left; \
-                     a run of the gateway goes on with `relvec serve`\n"
-                ))?;
-            }
+        RunsCommand::List { limit, format } => list(place, limit, format).await?,
+        RunsCommand::Show { run, format } => show_run(place, run, format).await?,
+        RunsCommand::Events { run, follow } => {
+            let mut print = |_: i64, event: &str| {
+                show(&format!("{event}\n"))?;
+                Ok(ControlFlow::Continue(()))
+            };
+            place.events(run, 0, follow, &mut print).await?;
         }
-        RunsCommand::Events { run } => {
-            let mut after = 0;
-            loop {
-                let events = store.events(run, after, PAGE).await?;
-                let Some(last) = events.last() else { break };
-                after = last.seq;
-                for event in &events {
-                    show(&format!("{}\n", event.event))?;
+        RunsCommand::Logs(asked) => logs(place, &asked).await?,
+        RunsCommand::Artifacts { run, to, format } => {
+            let files = place.document(run).await?.generated_artifacts;
+            if let Some(to) = to {
+                save(place, run, &files, &to).await?;
+            }
+            match format {
+                Format::Json => print_json(&files)?,
+                Format::Human => {
+                    for file in files {
+                        show(&format!(
+                            "{}  {:>9} {}\n",
+                            file.sha256, file.bytes, file.name
+                        ))?;
+                    }
                 }
             }
         }
-        RunsCommand::Logs { run, stage, format } => {
-            logs(&launch, run, stage.as_deref(), format).await?;
-        }
         RunsCommand::Explain { run, stage, format } => {
-            let explanation = launch.explain(run, &stage).await?;
+            let explanation = place.explain(run, &stage).await?;
             match format {
                 Format::Json => print_json(&explanation)?,
                 Format::Human => {
-                    let retry_of = store.document(run).await?.retry_of;
+                    let retry_of = place.document(run).await?.retry_of;
                     show(&explain::text(&explanation, retry_of))?;
                 }
             }
         }
         RunsCommand::Cancel { run, format } => {
-            launch.cancel(run).await?;
-            print_run(&store.document(run).await?, &launch, format)?;
+            let document = place.cancel(run).await?;
+            print_run(&document, &place.files(run), format)?;
         }
-        RunsCommand::Retry(args) => return retry(&launch, &args).await,
+        RunsCommand::Retry(args) => return retry(place, &args).await,
         RunsCommand::Validate { run, input, format } => {
-            return validate(&launch, run, input.as_deref(), format).await;
+            let job = input.as_deref().map(read_json).transpose()?;
+            let document = place.validate(run, job).await?;
+            return ended(place, &document, format);
         }
         RunsCommand::Answer {
             run,
@@ -78,28 +85,43 @@ pub async fn runs(command: RunsCommand, settings: Settings) -> Result<u8> {
             by,
             format,
         } => {
-            store.answer(run, &question, &choice, &by).await?;
-            return match resume(&launch, run, format).await {
-                // A gateway was quicker.
-                Err(error) if error.kind() == ErrorKind::Conflict => {
-                    eprintln!("note: {error}");
-                    print_run(&store.document(run).await?, &launch, format)?;
-                    Ok(0)
-                }
-                ended => ended,
+            let choice = Choice {
+                question: &question,
+                chosen: &choice,
+                by: &by,
             };
+            let document = place.answer(run, choice).await?;
+            return ended(place, &document, format);
         }
     }
     Ok(0)
 }
 
-async fn list(launch: &Launch, limit: u32, format: Format) -> Result<()> {
-    let runs = launch.store().list(None, limit, None).await?;
+fn ended(place: &impl Place, document: &RunDocument, format: Format) -> Result<u8> {
+    print_ended(document, &place.files(document.run_id), format)?;
+    Ok(document.exit_code())
+}
+
+async fn show_run(place: &impl Place, run: Uuid, format: Format) -> Result<()> {
+    let document = place.document(run).await?;
+    print_run(&document, &place.files(run), format)?;
+    if format == Format::Human && place.is_interrupted(run, document.status).await? {
+        show(&format!(
+            "no process executes it any more\n  \
+             next: `relvec runs cancel {run}`, then `relvec runs retry {run}`, which does only what is left; \
+             a run of the gateway goes on with `relvec serve`\n"
+        ))?;
+    }
+    Ok(())
+}
+
+async fn list(place: &impl Place, limit: u32, format: Format) -> Result<()> {
+    let runs = place.list(limit).await?;
     if format == Format::Json {
         return print_json(&runs);
     }
     for run in runs {
-        let status = if is_interrupted(launch, run.run_id, run.status).await? {
+        let status = if place.is_interrupted(run.run_id, run.status).await? {
             "interrupted".to_owned()
         } else {
             word(run.status)
@@ -112,96 +134,46 @@ async fn list(launch: &Launch, limit: u32, format: Format) -> Result<()> {
     Ok(())
 }
 
-/// Goes on with a run in this process.
-async fn resume(launch: &Launch, run: Uuid, format: Format) -> Result<u8> {
-    let control = Control::default();
-    let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
-    let resumed = launch.resume(run, &control, &mut reports);
-    let document = until_interrupted(&control, resumed).await?;
-    print_ended(&document, launch, format)?;
-    Ok(document.exit_code())
-}
-
-async fn logs(launch: &Launch, run: Uuid, stage: Option<&str>, format: Format) -> Result<()> {
-    let mut after = 0;
+async fn logs(place: &impl Place, asked: &LogsArgs) -> Result<()> {
     let mut all = Vec::new();
-    if let Some(stage) = stage {
-        // A stage that wrote nothing is not a stage that is not there.
-        launch.explain(run, stage).await?;
-    }
-    loop {
-        let lines = launch.store().logs(run, stage, after, PAGE).await?;
-        let Some(last) = lines.last() else { break };
-        after = last.seq;
-        match format {
-            Format::Json => all.extend(lines),
-            Format::Human => {
-                for line in &lines {
-                    let level = word(line.level);
-                    show(&format!(
-                        "{}  {:<18} {level:<5} {}\n",
-                        line.at, line.stage, line.line
-                    ))?;
-                }
-            }
+    let mut print = |line: LogLine| match asked.format {
+        Format::Human => {
+            let level = word(line.level);
+            show(&format!(
+                "{}  {:<18} {level:<5} {}\n",
+                line.at, line.stage, line.line
+            ))
         }
-    }
-    if format == Format::Json {
+        // An array that has no end is of no use: what is followed is an object a line.
+        Format::Json if asked.follow => {
+            let line = serde_json::to_string(&line).map_err(|error| {
+                Error::new(ErrorKind::Internal, "a line is not JSON").because(error)
+            })?;
+            show(&format!("{line}\n"))
+        }
+        Format::Json => {
+            all.push(line);
+            Ok(())
+        }
+    };
+    place.logs(asked, &mut print).await?;
+    if asked.format == Format::Json && !asked.follow {
         print_json(&all)?;
     }
     Ok(())
 }
 
-/// Makes a retry and executes it in this process.
-async fn retry(launch: &Launch, args: &RetryArgs) -> Result<u8> {
-    let retried = launch
-        .accept_retry(RetryRequest {
-            run_id: args.run,
-            wanted: Wanted::new(&args.from, &args.only)?,
-            accept_drift: args.accept_drift,
-            tenant: LOCAL,
-            origin: Origin::Command,
-            idempotency_key: None,
-        })
-        .await;
-    let Retried { accepted, notes } = match retried {
-        Ok(retried) => retried,
-        Err(Refusal::Error(error)) => return Err(error),
-        Err(Refusal::Drift(error, diff)) => {
+/// Makes a retry and sees it through.
+async fn retry(place: &impl Place, args: &RetryArgs) -> Result<u8> {
+    match place.retry(args).await {
+        Ok(document) => ended(place, &document, args.format),
+        Err(Refused::Error(error)) => Err(error),
+        Err(Refused::Drift(error, diff)) => {
             match args.format {
                 Format::Json => print_json(&diff)?,
                 Format::Human => show(&diff.to_string())?,
             }
-            return Err(error);
+            Err(error)
         }
-    };
-    for note in notes {
-        eprintln!("note: {note}");
     }
-    eprintln!("run {} is a retry of run {}", accepted.run_id, args.run);
-    execute_accepted(launch, accepted, args.format).await
-}
-
-/// Makes a validation of an earlier run and executes it in this process.
-async fn validate(launch: &Launch, run: Uuid, input: Option<&Path>, format: Format) -> Result<u8> {
-    let job = input.map(read_json).transpose()?;
-    let job = job.map(|job| prepare(&job, variable)).transpose()?;
-    let accepted = launch.accept_validation(run, job, Origin::Command).await?;
-    eprintln!("run {} validates run {run}", accepted.run_id);
-    execute_accepted(launch, accepted, format).await
-}
-
-async fn execute_accepted(launch: &Launch, accepted: Accepted, format: Format) -> Result<u8> {
-    let control = Control::default();
-    let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
-    let secrets = accepted.secrets.unwrap_or_default();
-    let executed = launch.execute(accepted.run_id, secrets, &control, &mut reports);
-    let document = until_interrupted(&control, executed).await?;
-    print_ended(&document, launch, format)?;
-    Ok(document.exit_code())
-}
-
-/// A run whose process was killed stays `running` in the store.
-async fn is_interrupted(launch: &Launch, run: Uuid, status: RunStatus) -> Result<bool> {
-    Ok(status == RunStatus::Running && !launch.is_executed(run).await?)
 }

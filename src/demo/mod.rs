@@ -59,13 +59,13 @@ pub async fn demo(args: &DemoArgs, settings: Settings) -> Result<u8> {
     let graph = graphs::find("default", &settings)?;
     let launch = jobs::open(settings.clone()).await?;
     let document = jobs::execute(&launch, &graph, prepare(&job, variable)?).await?;
+    let artifacts = settings.artifacts(document.run_id);
     if args.format == Format::Json {
-        jobs::print_run(&document, &launch, Format::Json)?;
+        jobs::print_run(&document, &artifacts, Format::Json)?;
         return Ok(document.exit_code());
     }
-    let artifacts = settings.artifacts(document.run_id);
     if document.status != RunStatus::Succeeded {
-        jobs::print_ended(&document, &launch, Format::Human)?;
+        jobs::print_ended(&document, &artifacts, Format::Human)?;
         return Ok(document.exit_code());
     }
     let source = if made { "made" } else { "kept" };

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::flat::duration;
@@ -18,7 +18,7 @@ use super::plan::{Edge, Guard, Plan, Retry, Stage};
 const DEEPEST: usize = 16;
 
 /// What differs between two graphs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GraphDiff {
     /// What differs in the graph's own settings: `input`, `concurrency`, `deadline`.
     pub settings: Vec<Difference>,
@@ -29,7 +29,7 @@ pub struct GraphDiff {
 }
 
 /// A value that differs.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Difference {
     /// Which: `timeout`, `retry.attempts`, `with.rows`.
     pub what: String,
@@ -40,7 +40,7 @@ pub struct Difference {
 }
 
 /// Whether something is in one graph only, or differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// It is in the second graph only.
@@ -52,7 +52,7 @@ pub enum Change {
 }
 
 /// A stage that differs.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageDiff {
     /// Its id.
     pub stage: String,
@@ -63,7 +63,7 @@ pub struct StageDiff {
 }
 
 /// An edge that differs.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EdgeDiff {
     /// The stage it leaves.
     pub from: String,

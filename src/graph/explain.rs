@@ -4,7 +4,7 @@
 //! 2. [`explain`] asks it about one stage, and follows edges back to what is to blame for a stage that did not run.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use time::OffsetDateTime;
@@ -21,7 +21,7 @@ use super::plan::Plan;
 mod history;
 
 /// What is known about a stage of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// The run.
     pub run_id: Uuid,
@@ -56,7 +56,7 @@ pub struct Explanation {
 }
 
 /// An edge of the stage.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EdgeEvidence {
     /// The stage it leaves.
     pub from: String,
@@ -67,7 +67,7 @@ pub struct EdgeEvidence {
 }
 
 /// A stage's own condition, evaluated.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConditionEvidence {
     /// The expression as the graph file has it.
     pub expression: String,
@@ -78,7 +78,7 @@ pub struct ConditionEvidence {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptOutcome {
     /// It has not ended.
@@ -98,7 +98,7 @@ pub enum AttemptOutcome {
 }
 
 /// An attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptEvidence {
     /// Which execution of the run it belongs to, counted from 1: each resume is one more.
     pub execution: u32,
@@ -121,7 +121,7 @@ pub struct AttemptEvidence {
 }
 
 /// A stage that has to do with why another did not run.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cause {
     /// The stage.
     pub stage: String,

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::condition::{Decision, Found, follow};
@@ -17,7 +17,7 @@ use super::outcome::{Outcome, Outcomes};
 use super::plan::{Edge, Guard, Plan, Reference};
 
 /// What will become of a stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Forecast {
     /// It runs, unless the run fails before.
@@ -31,7 +31,7 @@ pub enum Forecast {
 }
 
 /// A stage with what will become of it.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preview {
     /// The stage.
     pub stage: String,

@@ -8,6 +8,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::Instrument as _;
 
 use super::attempt::{Ending, GRACE, Work};
 use super::context::Shared;
@@ -67,10 +68,17 @@ impl Tasks {
             gives_up_thread: may_block
                 && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
         };
-        let task = tokio::spawn(async move {
+        // Of the highest level, so that whatever is logged inside says where.
+        let span = tracing::error_span!(
+            "stage",
+            run_id = %self.shared.environment.run_id,
+            stage = %self.plan.stages()[stage].id,
+        );
+        let work = async move {
             let mut report = report;
             report.ending = work.perform().await;
-        });
+        };
+        let task = tokio::spawn(work.instrument(span));
         let stuck_at = self.stuck_at(stage, now);
         self.running.push(Task {
             stage,

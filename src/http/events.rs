@@ -1,98 +1,91 @@
 //! `/jobs/{run_id}/events`: what happens in a run, as it happens.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Sse;
-use axum::response::sse::{Event, KeepAlive};
-use futures::stream::{Stream, unfold};
-use uuid::Uuid;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream::{Stream, try_unfold};
+use serde::Deserialize;
 
+use super::extract::{Asked, Segments};
 use super::gateway::Gateway;
 use super::jobs::id;
 use super::problem::Problem;
-use crate::store::StoredEvent;
+use crate::error::Result as Done;
 
-/// How often the store is asked for more. Asking, not being told, lets one stream follow a run of any process.
-const EVERY: Duration = Duration::from_millis(250);
+/// How often a stream says that it is still there, where nothing else is to say.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// The most events that are read at once.
-const BATCH: u32 = 256;
-
-struct Cursor {
-    gateway: Gateway,
-    run_id: Uuid,
-    last: i64,
-    ready: VecDeque<StoredEvent>,
+/// Until when events are sent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    follow: Option<bool>,
 }
 
-/// Streams a run's events (server-sent events): all so far, or those after `Last-Event-ID`, then new ones until the run is over.
+/// Streams a run's events (server-sent events): all so far, or those after `Last-Event-ID`, then new ones until the run is over. A
+/// client that was cut off comes back with the number of the last event that it saw, and misses none and sees none twice.
 #[utoipa::path(get, path = "/jobs/{run_id}/events", tag = "jobs",
     params(("run_id" = String, Path, description = "the run"),
-           ("Last-Event-ID" = Option<i64>, Header, description = "the last event that was seen")),
+           ("follow" = Option<bool>, Query, description = "whether to wait for new events; `true` if absent"),
+           ("Last-Event-ID" = Option<i64>, Header, description = "the last event that was seen, from 0", minimum = 0)),
     responses(
-        (status = 200, description = "the events", content_type = "text/event-stream"),
+        (status = 200, description = "the events; each has its number as `id` and one of `schemas/event.json` as `data`",
+            body = String, content_type = "text/event-stream"),
+        (status = 204, description = "the run is over, and `Last-Event-ID` was its last event: there is nothing to come back for"),
         (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn stream(
     State(gateway): State<Gateway>,
-    Path(run_id): Path<String>,
+    Segments(run_id): Segments<String>,
+    Asked(EventsQuery { follow }): Asked<EventsQuery>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Response, Problem> {
     let run_id = id(&run_id)?;
-    gateway.launch().store().status(run_id).await?;
-    let last = match headers.get("last-event-id") {
-        None => 0,
-        Some(value) => value
-            .to_str()
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .filter(|last| *last >= 0)
-            .ok_or_else(|| {
-                Problem::new(StatusCode::BAD_REQUEST, "Last-Event-ID is a number from 0")
-            })?,
-    };
-    let cursor = Cursor {
-        gateway,
-        run_id,
-        last,
-        ready: VecDeque::new(),
-    };
-    let events = unfold(cursor, |mut cursor| async move {
-        let event = cursor.next().await?;
-        Some((Ok(event), cursor))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    let store = gateway.launch().store();
+    let status = store.status(run_id).await?;
+    let seen = last_seen(&headers)?;
+    if let Some(seen) = seen
+        && status.is_terminal()
+        && store.last_event(run_id).await? <= seen
+    {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let desk = gateway.desk();
+    let last = seen.unwrap_or_default();
+    let followers = desk.metrics().followers();
+    let follower = desk.tails().follow(run_id, last, followers).await?;
+    let waits = follow.unwrap_or(true);
+    Ok(sse(try_unfold(follower, move |mut follower| async move {
+        let event = if waits {
+            follower.next().await?
+        } else {
+            follower.next_recorded().await?
+        };
+        Ok(event.map(|event| {
+            let sent = Event::default().id(event.seq.to_string());
+            (sent.data(&event.event), follower)
+        }))
+    })))
 }
 
-impl Cursor {
-    /// Gives the next event; none once the run is over, the store fails or the gateway stops.
-    async fn next(&mut self) -> Option<Event> {
-        let store = self.gateway.launch().store().clone();
-        loop {
-            if let Some(stored) = self.ready.pop_front() {
-                self.last = stored.seq;
-                return Some(
-                    Event::default()
-                        .id(stored.seq.to_string())
-                        .data(stored.event),
-                );
-            }
-            // Read before the events, so that a run that ends in between is looked at once more.
-            let status = store.status(self.run_id).await.ok()?;
-            let events = store.events(self.run_id, self.last, BATCH).await.ok()?;
-            if events.is_empty() {
-                if status.is_terminal() {
-                    return None;
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(EVERY) => {}
-                    () = self.gateway.draining().cancelled() => return None,
-                }
-            }
-            self.ready = events.into();
-        }
-    }
+/// Sends a stream of events, with a sign of life now and then.
+pub(super) fn sse(events: impl Stream<Item = Done<Event>> + Send + 'static) -> Response {
+    let alive = KeepAlive::new().interval(HEARTBEAT);
+    Sse::new(events).keep_alive(alive).into_response()
+}
+
+/// Reads the number of the last event that a client saw, if it says so.
+pub(super) fn last_seen(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let seen = is_number.then(|| text.parse().ok()).flatten();
+    seen.map(Some).ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "Last-Event-ID is a number from 0")
+            .hint("it is the `id` of the last event that was seen")
+    })
 }

@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
+use super::desk::Desk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handlers::executor::NO_DAEMON;
 use crate::launch::{Accepted, Control, Launch, Owned};
@@ -54,6 +56,7 @@ struct Active {
 
 struct Inner {
     launch: Launch,
+    desk: Desk,
     active: Mutex<HashMap<Uuid, Active>>,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -71,11 +74,13 @@ impl Gateway {
     /// Makes a gateway; nothing runs yet.
     #[must_use]
     pub fn new(launch: Launch) -> Self {
+        let draining = CancellationToken::new();
         Self(Arc::new(Inner {
+            desk: Desk::new(&launch, draining.clone()),
             launch,
             active: Mutex::default(),
             tasks: TaskTracker::new(),
-            draining: CancellationToken::new(),
+            draining,
             counted: tokio::sync::Mutex::default(),
             queued: AtomicU64::new(0),
         }))
@@ -85,6 +90,12 @@ impl Gateway {
     #[must_use]
     pub fn launch(&self) -> &Launch {
         &self.0.launch
+    }
+
+    /// Gives what the routes share beside the runs.
+    #[must_use]
+    pub fn desk(&self) -> &Desk {
+        &self.0.desk
     }
 
     /// Gives a token that is cancelled when the gateway stops.
@@ -293,8 +304,11 @@ impl Gateway {
     async fn take_turn(&self, owned: Owned, active: Active) {
         let run_id = active.claim.run_id;
         let launch = self.launch();
-        let executing = launch.execute_owned(owned, None, &active.control, &mut []);
-        let executed = Box::pin(executing).await;
+        let mut reports = self.desk().reports(run_id);
+        let executing = launch.execute_owned(owned, None, &active.control, &mut reports);
+        // Of the highest level, so that whatever is logged inside has the run's id.
+        let span = tracing::error_span!("run", %run_id);
+        let executed = Box::pin(executing.instrument(span)).await;
         match executed {
             Ok(document) if document.status.is_terminal() => launch.let_go(run_id),
             Ok(_) => {}

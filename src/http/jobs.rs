@@ -2,25 +2,24 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::body;
+use super::extract::{Asked, Segments};
 use super::gateway::Gateway;
 use super::problem::Problem;
+use super::{body, idempotency};
 use crate::error::{Error, ErrorKind};
-use crate::graph::event::Question;
-use crate::launch::{Request, graphs, prepare};
+use crate::graph::event::{Question, RunStatus};
+use crate::launch::{Request, prepare};
 use crate::model::run::{RunDocument, RunSummary};
-use crate::store::{LOCAL, Origin};
-
-/// The header that makes a submission safe to repeat.
-pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+use crate::store::{LOCAL, Origin, RunFilter};
 
 const DEFAULT_LIMIT: u32 = 50;
 const MOST_LIMIT: u32 = 200;
@@ -55,29 +54,34 @@ pub struct NewAnswer {
     by: String,
 }
 
-/// Where a page of the list begins and how long it is.
+/// Which runs are listed, and where a page of them begins.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Page {
     limit: Option<u32>,
     cursor: Option<String>,
+    after: Option<String>,
+    status: Option<RunStatus>,
+    graph: Option<String>,
 }
 
 /// A page of runs, newest first.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RunPage {
     /// The runs.
-    runs: Vec<RunSummary>,
+    pub runs: Vec<RunSummary>,
     /// Gives the next page as `cursor`; null where this is the last.
-    next: Option<Uuid>,
+    pub next: Option<Uuid>,
 }
 
 /// Submits a job. The run is durable before the answer is sent.
 #[utoipa::path(post, path = "/jobs", tag = "jobs",
-    params(("Idempotency-Key" = Option<String>, Header, description = "makes the submission safe to repeat")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "makes the submission safe to repeat: a quoted string")),
     request_body(content = ref("#/components/schemas/Submission"), content_type = "application/json"),
     responses(
-        (status = 202, description = "accepted; `Location` names the run", body = ref("#/components/schemas/RunDocument")),
+        (status = 202, description = "accepted; `Location` names the run", body = ref("#/components/schemas/RunDocument"),
+            headers(("Location" = String, description = "the run's address"))),
+        (status = 404, description = "there is no such graph", body = ref("#/components/schemas/Problem")),
         (status = 409, description = "the key was used for another request", body = ref("#/components/schemas/Problem")),
         (status = 422, description = "the job or the graph is wrong", body = ref("#/components/schemas/Problem")),
         (status = 429, description = "too many runs are queued; `Retry-After` says when to ask again",
@@ -89,11 +93,11 @@ pub(super) async fn submit(
     body: Body,
 ) -> Result<Response, Problem> {
     let Submission { graph, input } = body::read(&headers, body).await?;
-    let key = idempotency_key(&headers)?;
+    let key = idempotency::key(&headers)?;
     let launch = gateway.launch();
-    let graph = graphs::named(&graph, launch.settings())?;
+    let graph = gateway.desk().shelf().get(&graph)?;
     let job = prepare(&input, launch.variables())?;
-    launch.plan(&graph, &job.input.selection())?;
+    graph.check(&job.input.selection())?;
     gateway.admit().await?;
     let accepted = launch
         .accept(Request {
@@ -113,15 +117,18 @@ pub(super) async fn submit(
 
 /// Lists runs, newest first.
 #[utoipa::path(get, path = "/jobs", tag = "jobs",
-    params(("limit" = Option<u32>, Query, description = "1 to 200; 50 if absent"),
-           ("cursor" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, description = "a page", body = ref("#/components/schemas/RunPage"))))]
+    params(("limit" = Option<u32>, Query, description = "1 to 200; 50 if absent", minimum = 1, maximum = 200),
+           ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+           ("after" = Option<String>, Query, description = "only runs that were accepted after this one"),
+           ("status" = Option<String>, Query, description = "only runs with this status"),
+           ("graph" = Option<String>, Query, description = "only runs of this graph")),
+    responses((status = 200, description = "a page", body = ref("#/components/schemas/RunPage"),
+        headers(("Link" = String, description = "the next page, with `rel=\"next\"`; absent where this is the last")))))]
 pub(super) async fn list(
     State(gateway): State<Gateway>,
-    query: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<RunPage>, Problem> {
-    let Query(page) =
-        query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    Asked(page): Asked<Page>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MOST_LIMIT).contains(&limit) {
         return Err(Problem::new(
@@ -129,23 +136,39 @@ pub(super) async fn list(
             format!("`limit` is 1 to {MOST_LIMIT}"),
         ));
     }
-    let before = page
-        .cursor
-        .map(|cursor| {
-            Uuid::parse_str(&cursor).map_err(|_| {
-                Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "`cursor` is not one that was given",
-                )
-            })
-        })
-        .transpose()?;
+    let filter = RunFilter {
+        tenant: Some(LOCAL.to_owned()),
+        status: page.status,
+        graph: page.graph,
+        before: page.cursor.as_deref().map(cursor).transpose()?,
+        after: page.after.as_deref().map(cursor).transpose()?,
+    };
     let store = gateway.launch().store();
-    let mut runs = store.list(Some(LOCAL), limit + 1, before).await?;
+    let mut runs = store.list_filtered(&filter, limit + 1).await?;
     let more = runs.len() > limit as usize;
     runs.truncate(limit as usize);
     let next = runs.last().filter(|_| more).map(|run| run.run_id);
-    Ok(Json(RunPage { runs, next }))
+    let link = next.map(|next| [(header::LINK, next_link(&uri, next))]);
+    Ok((link, Json(RunPage { runs, next })).into_response())
+}
+
+fn cursor(text: &str) -> Result<Uuid, Problem> {
+    Uuid::parse_str(text).map_err(|_| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "`cursor` and `after` are ids of runs",
+        )
+        .hint("take `cursor` from `next` of the page before")
+    })
+}
+
+/// The address of the next page: that of this one, with another cursor.
+fn next_link(uri: &Uri, next: Uuid) -> String {
+    let asked = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(asked.filter(|(name, _)| name != "cursor"));
+    query.append_pair("cursor", &next.to_string());
+    format!("</jobs?{}>; rel=\"next\"", query.finish())
 }
 
 /// Shows a run.
@@ -156,10 +179,13 @@ pub(super) async fn list(
         (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn show(
     State(gateway): State<Gateway>,
-    Path(run_id): Path<String>,
-) -> Result<Json<RunDocument>, Problem> {
-    let document = gateway.launch().store().document(id(&run_id)?).await?;
-    Ok(Json(document))
+    Segments(run_id): Segments<String>,
+) -> Result<Response, Problem> {
+    let store = gateway.launch().store();
+    let documents = gateway.desk().documents();
+    let document = documents.get(store, id(&run_id)?).await?;
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    Ok((json, document).into_response())
 }
 
 /// Cancels a run; cancelling it again changes nothing.
@@ -171,7 +197,7 @@ pub(super) async fn show(
         (status = 409, description = "it ended otherwise", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn cancel(
     State(gateway): State<Gateway>,
-    Path(run_id): Path<String>,
+    Segments(run_id): Segments<String>,
 ) -> Result<Json<RunDocument>, Problem> {
     let run_id = id(&run_id)?;
     gateway.cancel(run_id).await?;
@@ -189,7 +215,7 @@ pub(super) async fn cancel(
         (status = 422, description = "the choice is not offered", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn answer(
     State(gateway): State<Gateway>,
-    Path(run_id): Path<String>,
+    Segments(run_id): Segments<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<RunDocument>, Problem> {
@@ -214,11 +240,11 @@ pub(super) async fn answer(
 #[utoipa::path(get, path = "/jobs/{run_id}/answers", tag = "jobs",
     params(("run_id" = String, Path, description = "the run")),
     responses(
-        (status = 200, description = "a JSON Schema; nothing fits it where no question is open", content_type = "application/json"),
+        (status = 200, description = "a JSON Schema; nothing fits it where no question is open", body = ref("#/components/schemas/Form")),
         (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn form(
     State(gateway): State<Gateway>,
-    Path(run_id): Path<String>,
+    Segments(run_id): Segments<String>,
 ) -> Result<Json<Value>, Problem> {
     let run = gateway.launch().store().document(id(&run_id)?).await?;
     Ok(Json(form_of(&run.open_questions)))
@@ -258,24 +284,5 @@ pub(super) fn id(text: &str) -> Result<Uuid, Problem> {
         Error::new(ErrorKind::NotFound, format!("there is no run {shown}"))
             .hint("GET /jobs shows the runs that there are")
             .into()
-    })
-}
-
-/// Reads the caller's key that makes a request safe to repeat.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let (first, second) = (keys.next(), keys.next());
-    let Some(first) = first else {
-        return Ok(None);
-    };
-    let key = first
-        .to_str()
-        .ok()
-        .filter(|key| second.is_none() && (1..=200).contains(&key.len()));
-    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "Idempotency-Key is given once, as 1 to 200 visible ASCII characters",
-        )
     })
 }

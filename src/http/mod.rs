@@ -1,19 +1,30 @@
 //! The gateway: relvec over HTTP. Routes plan, start and stream; they decide nothing.
 //!
-//! 1. [`server`]: sockets and deadlines; [`guard`] and [`body`]: what comes in.
-//! 2. [`gateway`]: the runs that this process executes.
-//! 3. [`jobs`], [`retry`], [`stages`], [`artifacts`], [`events`], [`graphs`], [`health`]: the routes; [`openapi`] describes them.
-//! 4. [`problem`]: what goes wrong.
+//! 1. [`server`]: sockets and deadlines; [`observe`] and [`guard`]: what surrounds each request; [`extract`], [`body`], [`idempotency`]: what
+//!    comes in.
+//! 2. [`gateway`]: the runs that this process executes; [`desk`]: what the routes share beside them ([`follow`], [`documents`], [`metrics`]).
+//! 3. [`jobs`], [`retry`], [`stages`], [`events`], [`logs`], [`artifacts`], [`graphs`], [`health`]: the routes; [`openapi`] describes them.
+//! 4. [`conditional`], [`archive`]: what is sent; [`problem`]: what goes wrong.
 
 pub mod embeddings;
+pub mod archive;
 pub mod artifacts;
 pub mod body;
+pub mod conditional;
+pub mod desk;
+pub mod documents;
 pub mod events;
+pub mod extract;
+pub mod follow;
 pub mod gateway;
 pub mod graphs;
 pub mod guard;
 pub mod health;
+pub mod idempotency;
 pub mod jobs;
+pub mod logs;
+pub mod metrics;
+pub mod observe;
 pub mod openapi;
 pub mod problem;
 pub mod retry;
@@ -26,7 +37,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -105,7 +116,8 @@ pub async fn serve_on(
     tokio::join!(
         server::run(listener, router(gateway.clone()), stop.clone()),
         draining,
-        gateway.run()
+        gateway.run(),
+        health::watch_graphs(gateway.clone())
     );
 }
 
@@ -119,18 +131,21 @@ pub fn router(gateway: Gateway) -> Router {
         .route("/jobs/{run_id}/answers", post(jobs::answer).get(jobs::form))
         .route("/jobs/{run_id}/retry", post(retry::retry))
         .route("/jobs/{run_id}/stages/{stage}", get(stages::explain))
-        .route("/jobs/{run_id}/logs", get(stages::logs))
+        .route("/jobs/{run_id}/logs", get(logs::logs))
         .route("/artifacts/{run_id}", get(artifacts::list))
         .route("/artifacts/{run_id}/{name}", get(artifacts::download))
         .route("/graphs", get(graphs::list))
         .route("/graphs/validate", post(graphs::validate))
         .route("/graphs/{name}", get(graphs::show))
+        .route("/graphs/{name}/plan", post(graphs::plan))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .route("/openapi.json", get(openapi::document))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn(guard::loopback_only))
+        .layer(from_fn_with_state(gateway.clone(), observe::observe))
         .with_state(gateway)
 }
 

@@ -2,16 +2,17 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::body;
+use super::extract::Segments;
 use super::gateway::Gateway;
-use super::jobs::{id, idempotency_key};
+use super::jobs::id;
 use super::problem::Problem;
+use super::{body, idempotency};
 use crate::launch::retry::{Retried, RetryRequest, Wanted};
 use crate::store::{LOCAL, Origin};
 
@@ -37,7 +38,8 @@ pub struct NewRetry {
            ("Idempotency-Key" = Option<String>, Header, description = "makes the retry safe to repeat")),
     request_body(content = ref("#/components/schemas/NewRetry"), content_type = "application/json"),
     responses(
-        (status = 202, description = "accepted; `Location` names the new run", body = ref("#/components/schemas/RunDocument")),
+        (status = 202, description = "accepted; `Location` names the new run", body = ref("#/components/schemas/RunDocument"),
+            headers(("Location" = String, description = "the new run's address"))),
         (status = 404, description = "there is no such run or stage", body = ref("#/components/schemas/Problem")),
         (status = 409, description = "the run is not over, nothing is left to do, or its graph changed (`diff` says how)",
             body = ref("#/components/schemas/Problem")),
@@ -47,7 +49,7 @@ pub struct NewRetry {
         (status = 507, description = "the disk of the run store is full", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn retry(
     State(gateway): State<Gateway>,
-    Path(run_id): Path<String>,
+    Segments(run_id): Segments<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -57,7 +59,7 @@ pub(super) async fn retry(
         only,
         accept_drift,
     } = body::read(&headers, body).await?;
-    let key = idempotency_key(&headers)?;
+    let key = idempotency::key(&headers)?;
     gateway.admit().await?;
     let launch = gateway.launch();
     let Retried { accepted, notes } = launch

@@ -63,6 +63,8 @@ pub(super) async fn run_with(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        // An event of a stream is not to wait for the one behind it.
+        let _ = stream.set_nodelay(true);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(header_time)

@@ -16,6 +16,10 @@ use super::{openapi, serve_on, server};
 use crate::launch::tests::{PASSWORD, chain, graph, inline_job, launch, referring_job};
 
 mod answers;
+mod files;
+mod observed;
+mod reload;
+mod streams;
 
 /// Far longer than anything here takes: what it bounds is a test that would hang.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,6 +51,7 @@ impl Served {
             ("gated", vec!["look", "gate"]),
             ("endless", vec!["look", "endless"]),
             ("fragile", vec!["look", "fragile"]),
+            ("chatty", vec!["look", "chatty"]),
             ("broken", vec!["look", "gat"]),
         ] {
             let graph = chain(name, &stages);
@@ -541,7 +546,7 @@ async fn graphs_are_listed_shown_and_checked() {
 #[tokio::test]
 async fn every_described_route_is_served() {
     let served = Served::new().await;
-    assert_eq!(served.get("/readyz").await.text().await.unwrap(), "ok\n");
+    assert_eq!(served.get("/healthz").await.text().await.unwrap(), "ok\n");
     let described: Value = served.get("/openapi.json").await.json().await.unwrap();
     assert_eq!(described, openapi::describe());
     let paths = described["paths"].as_object().unwrap();

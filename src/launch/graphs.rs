@@ -82,12 +82,21 @@ pub fn named(name: &str, settings: &Settings) -> Result<GraphSource> {
 /// # Errors
 /// One of the files cannot be read as a graph file, or is not there.
 pub fn load(graph: &GraphSource, settings: &Settings) -> Result<GraphFile, Diagnostics> {
+    load_noting(graph, settings, &|_| ())
+}
+
+/// Reads a graph as [`load`] does, and tells before it looks for a file where it looks.
+pub(super) fn load_noting(
+    graph: &GraphSource,
+    settings: &Settings,
+    look: &dyn Fn(&Path),
+) -> Result<GraphFile, Diagnostics> {
     let first = match graph.origin {
         GraphOrigin::Shipped => shipped_path(&graph.path),
         GraphOrigin::File => graph.path.clone(),
     };
     GraphFile::load(&first, &graph.bytes, &|name, from| {
-        base(name, Some(Path::new(from)), settings)
+        base(name, Some(Path::new(from)), settings, look)
     })
 }
 
@@ -98,11 +107,16 @@ pub fn load(graph: &GraphSource, settings: &Settings) -> Result<GraphFile, Diagn
 pub fn load_sent(file: &str, text: &str, settings: &Settings) -> Result<GraphFile, Diagnostics> {
     GraphFile::load(file, text.as_bytes(), &|name, from| {
         let from = (from != file).then(|| Path::new(from));
-        base(name, from, settings)
+        base(name, from, settings, &|_| ())
     })
 }
 
-fn base(name: &str, from: Option<&Path>, settings: &Settings) -> Option<(String, Vec<u8>)> {
+fn base(
+    name: &str,
+    from: Option<&Path>,
+    settings: &Settings,
+    look: &dyn Fn(&Path),
+) -> Option<(String, Vec<u8>)> {
     let file_name = format!("{name}.toml");
     let is_shipped = from.is_some_and(|from| from.to_string_lossy().starts_with(SHIPPED_PATH));
     let from = from.filter(|_| !is_shipped);
@@ -112,6 +126,7 @@ fn base(name: &str, from: Option<&Path>, settings: &Settings) -> Option<(String,
     let found = [beside, in_folder]
         .into_iter()
         .flatten()
+        .inspect(|path| look(path))
         .filter(|path| path.is_file() && path.canonicalize().ok() != itself)
         .find_map(|path| read(name, &path).ok());
     match found {

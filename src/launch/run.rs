@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::graphs::{self, GraphOrigin, GraphSource};
 use super::job::{PreparedJob, Variables, recover};
+use super::shelf::ReadyGraph;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::Secrets;
 use crate::graph::diagnostic::Diagnostics;
@@ -88,7 +89,7 @@ impl Control {
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The graph.
-    pub graph: &'a GraphSource,
+    pub graph: &'a ReadyGraph,
     /// The job.
     pub job: PreparedJob,
     /// Whose the run is.
@@ -215,12 +216,12 @@ impl Launch {
     /// The graph has defects, the gateway does not offer the execution mode, the idempotency key was used for another request, or
     /// the store cannot be written.
     pub async fn accept(&self, request: Request<'_>) -> Result<Accepted> {
-        let graph = request.graph;
-        let file = graphs::load(graph, &self.settings).map_err(Diagnostics::into_error)?;
-        Plan::select(&file, self.catalog, &request.job.input.selection())
+        let ready = request.graph;
+        let graph = &ready.source;
+        ready
+            .check(&request.job.input.selection())
             .map_err(Diagnostics::into_error)?;
         self.check_mode(request.origin, request.job.input.execution.mode)?;
-        let graph_text = one_text(graph, &file);
         let PreparedJob {
             input,
             secrets,
@@ -243,7 +244,7 @@ impl Launch {
                 tenant: request.tenant,
                 origin: request.origin,
                 graph: &graph.name,
-                graph_text: &graph_text,
+                graph_text: &ready.text,
                 graph_path: self.own_path(graph).as_deref(),
                 job: &job,
                 inline_secrets: &inline_secrets,
@@ -326,9 +327,12 @@ impl Launch {
         control: &Control,
         reports: &mut [Box<dyn Report>],
     ) -> Result<RunDocument> {
+        let graph = ReadyGraph::new(graph.clone(), self).map_err(Diagnostics::into_error)?;
+        // Kept out of the future, which callers hold on their stacks.
+        let graph = Box::new(graph);
         let accepted = self
             .accept(Request {
-                graph,
+                graph: &graph,
                 job,
                 tenant: crate::store::LOCAL,
                 origin: Origin::Command,

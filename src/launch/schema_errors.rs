@@ -2,8 +2,12 @@
 //!
 //! Messages name places and keys, never values: what a job holds in the wrong place may be a password.
 
-use jsonschema::ValidationError;
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -17,20 +21,17 @@ const MOST_ERRORS: usize = 10;
 ///
 /// # Errors
 /// It does not fit; the message lists what is wrong, each with its JSON path.
-pub fn check<T: JsonSchema>(document: &Value, what: &str) -> Result<()> {
-    let schema = schemars::schema_for!(T).to_value();
-    let validator = jsonschema::validator_for(&schema).map_err(|error| {
-        Error::new(
-            ErrorKind::Internal,
-            format!("the schema of a {what} is not one"),
-        )
-        .because(error.to_string())
-    })?;
+pub fn check<T: JsonSchema + 'static>(document: &Value, what: &str) -> Result<()> {
+    let compiled = compiled::<T>(what)?;
+    let (schema, validator) = (&compiled.schema, &compiled.validator);
+    if validator.is_valid(document) {
+        return Ok(());
+    }
     let mut lines = Vec::new();
     let mut hints = Vec::new();
     for error in validator.iter_errors(document) {
         if lines.len() < MOST_ERRORS {
-            describe(&error, &schema, &mut lines, &mut hints);
+            describe(&error, schema, &mut lines, &mut hints);
         }
     }
     if lines.is_empty() {
@@ -44,6 +45,34 @@ pub fn check<T: JsonSchema>(document: &Value, what: &str) -> Result<()> {
         error = error.hint(hint);
     }
     Err(error.hint(format!("`relvec schema {what}` prints the schema")))
+}
+
+/// A type's schema, made once: to make it takes a hundred times as long as to hold a document against it.
+struct Compiled {
+    schema: Value,
+    validator: Validator,
+}
+
+static COMPILED: RwLock<BTreeMap<TypeId, Arc<Compiled>>> = RwLock::new(BTreeMap::new());
+
+fn compiled<T: JsonSchema + 'static>(what: &str) -> Result<Arc<Compiled>> {
+    let known = COMPILED.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = known.get(&TypeId::of::<T>()) {
+        return Ok(Arc::clone(known));
+    }
+    drop(known);
+    let schema = schemars::schema_for!(T).to_value();
+    let validator = jsonschema::validator_for(&schema).map_err(|error| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("the schema of a {what} is not one"),
+        )
+        .because(error.to_string())
+    })?;
+    let compiled = Arc::new(Compiled { schema, validator });
+    let mut all = COMPILED.write().unwrap_or_else(PoisonError::into_inner);
+    all.insert(TypeId::of::<T>(), Arc::clone(&compiled));
+    Ok(compiled)
 }
 
 fn describe(

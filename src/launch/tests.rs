@@ -18,7 +18,7 @@ use crate::handlers::gate_review::GateReview;
 use crate::model::gate::GateDecision;
 use crate::model::job::{JobInput, secret};
 use crate::model::validation::{ValidationReport, Verdict};
-use crate::settings::{RunSettings, Settings};
+use crate::settings::{LogFormat, RunSettings, Settings};
 use crate::store::Store;
 
 /// A job whose password is easy to look for.
@@ -29,6 +29,7 @@ pub(crate) static HANDLERS: &[HandlerType] = &[
     HandlerType::of::<Gate>(),
     HandlerType::of::<Endless>(),
     HandlerType::of::<Fragile>(),
+    HandlerType::of::<Chatty>(),
     HandlerType::of::<GateReview>(),
 ];
 
@@ -151,6 +152,39 @@ impl NodeHandler for Endless {
     }
 }
 
+/// Writes many lines, with a breath now and then.
+struct Chatty;
+
+impl NodeHandler for Chatty {
+    const NAME: &'static str = "chatty";
+    const SUMMARY: &'static str = "writes lines";
+    type Params = NoParams;
+    type Input = Option<ValidationReport>;
+    type Output = GateDecision;
+
+    fn new(_: NoParams) -> Result<Self, ParamError> {
+        Ok(Self)
+    }
+
+    async fn run(
+        &self,
+        _: Option<ValidationReport>,
+        ctx: &Context,
+    ) -> Result<GateDecision, HandlerError> {
+        for number in 0..600 {
+            ctx.log(LogLevel::Info, format!("line {number}"));
+            if number % 20 == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+        Ok(GateDecision {
+            approved: true,
+            by: "nobody".to_owned(),
+            at: "2026-01-01T00:00:00Z".to_owned(),
+        })
+    }
+}
+
 /// Fails until somebody mends it: [`mend`] puts a file into the folder that outlives runs.
 struct Fragile;
 
@@ -210,6 +244,8 @@ pub(crate) fn settings(home: &Path) -> Settings {
         log: "off".to_owned(),
         store: None,
         runs: RunSettings::default(),
+        log_format: LogFormat::Text,
+        otlp_endpoint: None,
     }
 }
 

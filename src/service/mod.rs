@@ -7,7 +7,7 @@
 //!    [`docker`]: images and containers.
 //! 4. [`embedded`]: the target that relvec starts itself.
 //! 5. [`hashed`]: relvec's own embeddings; [`endpoint`]: their server as a child process; [`embedding`]: an API of others.
-//! 6. [`http`]: the one HTTP client; [`llm`]: a language model.
+//! 6. [`http`]: the one HTTP client; [`sse`]: streams of events that it receives; [`llm`]: a language model.
 //! 7. [`target`]: what a target holds; [`search`]: what is near to a query in it.
 
 pub mod process;
@@ -21,6 +21,7 @@ pub mod hashed;
 pub mod endpoint;
 pub mod embedding;
 pub mod http;
+pub mod sse;
 pub mod llm;
 pub mod target;
 pub mod search;

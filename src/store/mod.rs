@@ -6,8 +6,9 @@
 //! 4. `read` gives documents, events and what a run needs to go on; `files` the bytes of files, where gateways share the store.
 //! 5. `change` holds what people do to a run: answer it, cancel it.
 //! 6. `adopt` begins a retry with what the run before it finished.
-//! 7. `changes` and `listen` wake who waits for something to happen.
-//! 8. `retention` removes what is to be kept no longer.
+//! 7. `figures` counts runs, and gives the end of what one recorded.
+//! 8. `changes` and `listen` wake who waits for something to happen.
+//! 9. `retention` removes what is to be kept no longer.
 //!
 //! `backend` is the only place that knows the two databases; in a file, `writer` does all that is written.
 //!
@@ -20,6 +21,7 @@ mod change;
 mod changes;
 mod claim;
 mod fault;
+mod figures;
 mod files;
 mod listen;
 mod open;
@@ -44,6 +46,7 @@ pub use self::change::Cancelled;
 use self::changes::Changes;
 pub use self::changes::Follower;
 pub use self::claim::{Among, Claim, Claimed, Held};
+pub use self::figures::{OpenRuns, RunFilter};
 pub use self::read::{StoredEvent, StoredRun, StoredStage};
 pub use self::record::FileContent;
 #[cfg(debug_assertions)]

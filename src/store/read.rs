@@ -109,13 +109,40 @@ struct StageRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct SummaryRow {
+pub(super) struct SummaryRow {
     id: String,
     graph: String,
     status: String,
     error: Option<String>,
     created_at: String,
     finished_at: Option<String>,
+}
+
+impl SummaryRow {
+    pub(super) fn summary(self) -> Result<RunSummary> {
+        Ok(RunSummary {
+            run_id: parse_id(&self.id)?,
+            graph: self.graph,
+            status: from_word(&self.status)?,
+            error: self.error,
+            created_at: self.created_at,
+            finished_at: self.finished_at,
+        })
+    }
+}
+
+impl StoredEvent {
+    /// Reads the event as a line of the log; none if it is another event.
+    ///
+    /// # Errors
+    /// It has another version's shape.
+    pub fn log_line(&self) -> Result<Option<LogLine>> {
+        // Most events are none, and to see that is cheaper than to read them.
+        if !self.event.contains("\"stage_log\"") {
+            return Ok(None);
+        }
+        log_line(self.seq, self.at.clone(), &self.event)
+    }
 }
 
 impl Store {
@@ -246,18 +273,7 @@ impl Store {
             None => asked,
         };
         let rows: Vec<SummaryRow> = self.all("list runs", asked).await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(RunSummary {
-                    run_id: parse_id(&row.id)?,
-                    graph: row.graph,
-                    status: from_word(&row.status)?,
-                    error: row.error,
-                    created_at: row.created_at,
-                    finished_at: row.finished_at,
-                })
-            })
-            .collect()
+        rows.into_iter().map(SummaryRow::summary).collect()
     }
 
     /// Gives the questions of waiting runs whose time to answer is over, each with its run and the choice that holds now.
@@ -340,19 +356,9 @@ impl Store {
         .bind(stage)
         .bind(limit);
         let rows: Vec<(i64, String, String)> = self.all("read the log", asked).await?;
-        let mut lines = Vec::new();
-        for (seq, at, event) in rows {
-            if let Event::StageLog { stage, level, line } = from_json(&event)? {
-                lines.push(LogLine {
-                    seq,
-                    at,
-                    stage: stage.to_string(),
-                    level,
-                    line,
-                });
-            }
-        }
-        Ok(lines)
+        rows.into_iter()
+            .filter_map(|(seq, at, event)| log_line(seq, at, &event).transpose())
+            .collect()
     }
 
     /// Gives a run's files by name.
@@ -480,4 +486,28 @@ impl Store {
             .map(|(question, choice, by, at)| (question, Answer { choice, by, at }))
             .collect())
     }
+}
+
+/// Reads a recorded event as a line of the log; none if it is another event.
+pub(super) fn log_line(seq: i64, at: String, event: &str) -> Result<Option<LogLine>> {
+    Ok(match from_json(event)? {
+        Event::StageLog { stage, level, line } => Some(LogLine {
+            seq,
+            at,
+            stage: stage.to_string(),
+            level,
+            line,
+        }),
+        Event::RunStarted { .. }
+        | Event::StageStarted { .. }
+        | Event::StageProgress { .. }
+        | Event::StageRetrying { .. }
+        | Event::QuestionAsked { .. }
+        | Event::ArtifactWritten { .. }
+        | Event::EdgeDecided { .. }
+        | Event::ConditionEvaluated { .. }
+        | Event::EvidenceKept { .. }
+        | Event::StageFinished { .. }
+        | Event::RunFinished { .. } => None,
+    })
 }

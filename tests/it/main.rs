@@ -13,6 +13,7 @@ mod graph_files;
 mod graphs;
 mod mock_api;
 mod relvec;
+mod remote;
 mod schemas;
 mod scripted;
 mod services;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use relvec::graph::plan::Plan;
 use relvec::handlers::CATALOG;
 use relvec::launch::graphs::{find, load, shipped};
-use relvec::settings::{RunSettings, Settings};
+use relvec::settings::{LogFormat, RunSettings, Settings};
 use serde_json::json;
 
 use crate::relvec::{Relvec, job, shop_sql, sqlite, stage};
@@ -35,6 +35,8 @@ fn plan(name: &str) -> Plan {
         log: "warn".to_owned(),
         store: None,
         runs: RunSettings::default(),
+        log_format: LogFormat::Text,
+        otlp_endpoint: None,
     };
     let graph = find(name, &settings).expect("a shipped graph");
     match load(&graph, &settings).and_then(|file| Plan::build(&file, CATALOG)) {

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::{PASSWORD, chain, graph, inline_job, launch, referring_job, variable};
 use crate::error::ErrorKind;
 use crate::graph::event::{Event, Reason, RunStatus, StageStatus};
+use crate::launch::shelf::ReadyGraph;
 use crate::launch::{Control, Launch, Request, prepare};
 use crate::model::run::RunDocument;
 use crate::report::Report;
@@ -290,7 +291,7 @@ async fn two_owners_of_a_run_are_one_too_many() {
     let home = tempfile::tempdir().unwrap();
     let launch = launch(home.path()).await;
     let job = prepare(&referring_job(), variable).unwrap();
-    let graph = chain("small", &["look"]);
+    let graph = ReadyGraph::new(chain("small", &["look"]), &launch).unwrap();
     let request = Request {
         graph: &graph,
         job,
