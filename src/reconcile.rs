@@ -19,6 +19,7 @@ use crate::source::{self, Snapshot};
 
 pub mod entity;
 mod partitions;
+mod records;
 mod vectors;
 pub mod verdict;
 
@@ -163,7 +164,7 @@ impl Sides<'_> {
         };
         let chunks = chunks.inspect_ok(|(_, chunk)| exact.see(&chunk.distances));
         let rows = self.snapshot.documents(entity);
-        entity::compare(expected, rows, chunks.boxed(), quarantined, count).await
+        entity::compare(expected, rows, chunks.boxed(), &quarantined, count).await
     }
 }
 

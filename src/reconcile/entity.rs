@@ -10,13 +10,17 @@
 //! Where the job keeps the documents of deleted rows, what is only in the target is `kept`, if its ids are those of its key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use futures::stream::BoxStream;
 use futures::{TryFutureExt as _, TryStreamExt as _};
-use uuid::Uuid;
 
 use super::Embed;
-use super::partitions::{Partition, Partitions, Reader, Writer};
+use super::partitions::{Partition, Partitions, records};
+use super::records::{Reader, SourceRecord, TargetRecord, Texts, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::job::OnDelete;
 use crate::model::plan::EntityPlan;
@@ -38,7 +42,10 @@ const NEAR: f64 = 0.9999;
 const IN_MEMORY: u64 = 32 << 20;
 
 /// How often a partition is parted; one that is too large even then has a key of many chunks.
-const LEVELS: u32 = 4;
+const LEVELS: u64 = 4;
+
+/// Threads that compare partitions: each has one in memory.
+const MOST_THREADS: usize = 4;
 
 /// Rows between two calls of `count`.
 const COUNTED: u64 = 500;
@@ -75,15 +82,16 @@ pub async fn compare(
     expected: &Expected<'_>,
     source: BoxStream<'_, Result<SourceDocument>>,
     target: BoxStream<'_, Result<(Option<Vec<String>>, TargetChunk)>>,
-    quarantined: BTreeSet<Vec<String>>,
+    quarantined: &BTreeSet<Vec<String>>,
     count: &(dyn Fn(u64) + Sync),
 ) -> Result<EntityValidation, Broken> {
     let mut tally = Tally::new(expected, quarantined);
     let rows = part_source(source, count).map_err(Broken::Source);
     let chunks = part_target(expected, target, &mut tally).map_err(Broken::Target);
     let (rows, chunks) = tokio::try_join!(rows, chunks)?;
-    for (rows, chunks) in rows.into_parts().zip(chunks.into_parts()) {
-        join(&mut tally, rows, chunks, 1)?;
+    let pairs: Vec<_> = rows.into_parts().zip(chunks.into_parts()).collect();
+    for part in join_all(expected, quarantined, pairs)? {
+        tally.add(part);
     }
     Ok(tally.finish())
 }
@@ -94,9 +102,8 @@ async fn part_source(
 ) -> Result<Partitions> {
     let (mut parts, mut writer, mut rows) = (Partitions::new(0), Writer::default(), 0);
     while let Some(row) = source.try_next().await? {
-        writer.clear().texts(&row.key);
-        writer.bytes(row.content.as_bytes()).values(&row.metadata);
-        parts.add(&row.key, writer.record())?;
+        SourceRecord::write(&row, &mut writer);
+        parts.add(writer.key(), writer.record())?;
         rows += 1;
         if rows % COUNTED == 0 {
             count(rows);
@@ -119,11 +126,38 @@ async fn part_target(
             continue;
         };
         let fault = vector_fault(expected, &chunk);
-        writer.clear().texts(&key);
-        StoredChunk::new(chunk, fault).write(&mut writer);
-        parts.add(&key, writer.record())?;
+        let fault = FAULTS.iter().position(|one| Some(*one) == fault);
+        let fault = fault.and_then(|place| u32::try_from(place).ok());
+        TargetRecord::write(&key, &chunk, fault.unwrap_or(u32::MAX), &mut writer);
+        parts.add(writer.key(), writer.record())?;
     }
     Ok(parts)
+}
+
+/// Compares all partitions, on several threads: what is left to do are hashes.
+fn join_all<'a>(
+    expected: &'a Expected<'a>,
+    quarantined: &'a BTreeSet<Vec<String>>,
+    pairs: Vec<(Partition, Partition)>,
+) -> Result<Vec<Tally<'a>>, Broken> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let pairs = Mutex::new(pairs.into_iter());
+    let next = || pairs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let mut tally = Tally::new(expected, quarantined);
+        while let Some((rows, chunks)) = next() {
+            join(&mut tally, rows, chunks, 1)?;
+        }
+        Ok(tally)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.min(MOST_THREADS))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let ends = workers.into_iter().map(ScopedJoinHandle::join);
+        ends.map(|end| end.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// Compares the rows and chunks of a partition. One that is too large for the memory is parted once more.
@@ -131,7 +165,7 @@ fn join(
     tally: &mut Tally<'_>,
     rows: Partition,
     chunks: Partition,
-    level: u32,
+    level: u64,
 ) -> Result<(), Broken> {
     if rows.bytes() + chunks.bytes() > IN_MEMORY && level < LEVELS {
         let rows = part_again(rows, level).map_err(Broken::Source)?;
@@ -141,55 +175,42 @@ fn join(
         }
         return Ok(());
     }
-    let mut documents: BTreeMap<Vec<String>, Vec<StoredChunk>> = BTreeMap::new();
-    for record in chunks.records().map_err(Broken::Target)? {
-        let record = record.map_err(Broken::Target)?;
-        let mut reader = Reader(&record);
-        let key = reader.texts();
-        let read = key.zip(StoredChunk::read(&mut reader));
-        let (key, chunk) = read.ok_or_else(|| Broken::Target(unread()))?;
-        documents.entry(key).or_default().push(chunk);
+    let rows = rows.load().map_err(Broken::Source)?;
+    let rows = records(&rows).map(SourceRecord::read);
+    let rows: Option<Vec<SourceRecord<'_>>> = rows.collect();
+    let mut rows = rows.ok_or_else(|| Broken::Source(unread()))?;
+    rows.sort_unstable_by_key(|row| row.key);
+    if rows.windows(2).any(|pair| pair[0].key == pair[1].key) {
+        return Err(Broken::Source(mixed_up(tally.expected.entity)));
     }
-    let mut seen = BTreeSet::new();
-    for record in rows.records().map_err(Broken::Source)? {
-        let record = record.map_err(Broken::Source)?;
-        let row = read_row(&record).ok_or_else(|| Broken::Source(unread()))?;
-        if seen.contains(&row.key) {
-            return Err(Broken::Source(mixed_up(tally.expected.entity)));
+    let chunks = chunks.load().map_err(Broken::Target)?;
+    let chunks = records(&chunks).map(TargetRecord::read);
+    let chunks: Option<Vec<TargetRecord<'_>>> = chunks.collect();
+    let mut chunks = chunks.ok_or_else(|| Broken::Target(unread()))?;
+    chunks.sort_unstable_by_key(|chunk| (chunk.key, chunk.chunk, chunk.id));
+
+    let mut rows = rows.into_iter().peekable();
+    for chunks in chunks.chunk_by(|one, next| one.key == next.key) {
+        let key = chunks[0].key;
+        while let Some(row) = rows.next_if(|row| row.key < key) {
+            tally.source_only(&row);
         }
-        match documents.remove(&row.key) {
-            Some(mut chunks) => {
-                chunks.sort_by_key(|chunk| (chunk.chunk, chunk.id));
-                tally.both(&row, &chunks);
-            }
-            None => tally.source_only(&row),
+        match rows.next_if(|row| row.key == key) {
+            Some(row) => tally.both(&row, chunks),
+            None => tally.target_only(key, chunks),
         }
-        seen.insert(row.key);
     }
-    for (key, mut chunks) in documents {
-        chunks.sort_by_key(|chunk| (chunk.chunk, chunk.id));
-        tally.target_only(&key, &chunks);
-    }
+    rows.for_each(|row| tally.source_only(&row));
     Ok(())
 }
 
-fn part_again(part: Partition, level: u32) -> Result<Partitions> {
+fn part_again(part: Partition, level: u64) -> Result<Partitions> {
     let mut parts = Partitions::new(level);
-    for record in part.records()? {
-        let record = record?;
-        let key = Reader(&record).texts().ok_or_else(unread)?;
-        parts.add(&key, &record)?;
-    }
+    part.pour(|record| {
+        let key = Reader(record).texts().ok_or_else(unread)?;
+        parts.add(key.0, record)
+    })?;
     Ok(parts)
-}
-
-fn read_row(record: &[u8]) -> Option<SourceDocument> {
-    let mut reader = Reader(record);
-    Some(SourceDocument {
-        key: reader.texts()?,
-        content: reader.text()?,
-        metadata: reader.values()?,
-    })
 }
 
 fn unread() -> Error {
@@ -199,68 +220,22 @@ fn unread() -> Error {
     )
 }
 
-/// What is kept of a row of the target table.
-struct StoredChunk {
-    id: Uuid,
-    chunk: i32,
-    content: String,
-    content_hash: String,
-    metadata: Vec<Option<String>>,
-    metadata_names: bool,
-    fault: Option<VectorFault>,
-}
-
-impl StoredChunk {
-    fn new(chunk: TargetChunk, fault: Option<VectorFault>) -> Self {
-        Self {
-            id: chunk.id,
-            chunk: chunk.chunk,
-            content: chunk.content,
-            content_hash: chunk.content_hash,
-            metadata: chunk.metadata,
-            metadata_names: chunk.metadata_names,
-            fault,
-        }
-    }
-
-    fn write(&self, writer: &mut Writer) {
-        let fault = FAULTS.iter().position(|fault| Some(*fault) == self.fault);
-        let fault = fault.and_then(|place| u32::try_from(place).ok());
-        writer
-            .bytes(self.id.as_bytes())
-            .number(self.chunk.cast_unsigned())
-            .bytes(self.content.as_bytes())
-            .bytes(self.content_hash.as_bytes())
-            .values(&self.metadata)
-            .number(u32::from(self.metadata_names))
-            .number(fault.unwrap_or(u32::MAX));
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
-            id: Uuid::from_slice(reader.bytes()?).ok()?,
-            chunk: reader.number()?.cast_signed(),
-            content: reader.text()?,
-            content_hash: reader.text()?,
-            metadata: reader.values()?,
-            metadata_names: reader.number()? == 1,
-            fault: FAULTS.get(usize::try_from(reader.number()?).ok()?).copied(),
-        })
-    }
-}
-
+/// What was found so far.
 struct Tally<'a> {
     expected: &'a Expected<'a>,
-    quarantined: BTreeSet<Vec<String>>,
+    quarantined: &'a BTreeSet<Vec<String>>,
+    /// Those of them that were met.
+    met: BTreeSet<Vec<String>>,
     report: EntityValidation,
     named: BTreeMap<&'static str, BTreeSet<Vec<String>>>,
 }
 
 impl<'a> Tally<'a> {
-    fn new(expected: &'a Expected<'a>, quarantined: BTreeSet<Vec<String>>) -> Self {
+    fn new(expected: &'a Expected<'a>, quarantined: &'a BTreeSet<Vec<String>>) -> Self {
         Self {
             expected,
             quarantined,
+            met: BTreeSet::new(),
             report: EntityValidation {
                 entity: expected.entity.name.clone(),
                 identity: if expected.entity.is_keyless() {
@@ -283,19 +258,50 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn source_only(&mut self, row: &SourceDocument) {
+    /// Adds what was found in other partitions.
+    fn add(&mut self, other: Self) {
+        let (sum, part) = (&mut self.report, other.report);
+        sum.source_rows += part.source_rows;
+        sum.documents += part.documents;
+        sum.empty += part.empty;
+        sum.quarantined += part.quarantined;
+        sum.missing += part.missing;
+        sum.extra += part.extra;
+        sum.kept += part.kept;
+        sum.changed += part.changed;
+        sum.bad_vectors += part.bad_vectors;
+        self.met.extend(other.met);
+        for (what, keys) in other.named {
+            keys.into_iter().for_each(|key| self.name(what, key));
+        }
+    }
+
+    /// Says whether a key is in quarantine.
+    fn is_quarantined(&mut self, key: Texts<'_>) -> bool {
+        if self.quarantined.is_empty() {
+            return false;
+        }
+        let key = key.to_strings();
+        let found = self.quarantined.contains(&key);
+        if found {
+            self.met.insert(key);
+        }
+        found
+    }
+
+    fn source_only(&mut self, row: &SourceRecord<'_>) {
         self.report.source_rows += 1;
-        if self.quarantined.remove(&row.key) {
+        if self.is_quarantined(row.key) {
             self.report.quarantined += 1;
         } else if row.content.is_empty() {
             self.report.empty += 1;
         } else {
             self.report.missing += 1;
-            self.name("missing", &row.key);
+            self.name("missing", row.key.to_strings());
         }
     }
 
-    fn target_only(&mut self, key: &[String], chunks: &[StoredChunk]) {
+    fn target_only(&mut self, key: Texts<'_>, chunks: &[TargetRecord<'_>]) {
         self.report.documents += 1;
         let Expected {
             entity, on_delete, ..
@@ -304,7 +310,7 @@ impl<'a> Tally<'a> {
             OnDelete::Keep if has_ids(entity, key, chunks) => self.report.kept += 1,
             OnDelete::Keep | OnDelete::Remove => {
                 self.report.extra += 1;
-                self.name("extra", key);
+                self.name("extra", key.to_strings());
             }
         }
     }
@@ -312,33 +318,38 @@ impl<'a> Tally<'a> {
     fn without_key(&mut self, chunk: &TargetChunk) {
         self.report.documents += 1;
         self.report.extra += 1;
-        self.name("extra, with a malformed key", &[format!("id {}", chunk.id)]);
+        let id = format!("id {}", chunk.id);
+        self.name("extra, with a malformed key", vec![id]);
     }
 
-    fn both(&mut self, row: &SourceDocument, chunks: &[StoredChunk]) {
+    fn both(&mut self, row: &SourceRecord<'_>, chunks: &[TargetRecord<'_>]) {
         self.report.source_rows += 1;
         self.report.documents += 1;
-        if self.quarantined.remove(&row.key) {
+        if self.is_quarantined(row.key) {
             self.report.changed += 1;
-            self.name("changed, in the target and in quarantine", &row.key);
+            self.name(
+                "changed, in the target and in quarantine",
+                row.key.to_strings(),
+            );
         } else if row.content.is_empty() {
             self.report.extra += 1;
             self.report.empty += 1;
-            self.name("extra, the row has no text", &row.key);
+            self.name("extra, the row has no text", row.key.to_strings());
         } else if let Some(what) = difference(self.expected.entity, row, chunks) {
             self.report.changed += 1;
-            self.name(what, &row.key);
+            self.name(what, row.key.to_strings());
         }
-        if let Some(fault) = chunks.iter().find_map(|chunk| chunk.fault) {
+        let fault = |chunk: &TargetRecord<'_>| FAULTS.get(usize::try_from(chunk.fault).ok()?);
+        if let Some(fault) = chunks.iter().find_map(fault) {
             self.report.bad_vectors += 1;
-            self.name(fault.text(), &row.key);
+            self.name(fault.text(), row.key.to_strings());
         }
     }
 
     fn finish(mut self) -> EntityValidation {
-        for key in std::mem::take(&mut self.quarantined) {
+        for key in self.quarantined.difference(&std::mem::take(&mut self.met)) {
             self.report.extra += 1;
-            self.name("extra, in quarantine", &key);
+            self.name("extra, in quarantine", key.clone());
         }
         for (what, keys) in self.named {
             let named = keys.iter().map(|key| format!("{what}: {}", shown(key)));
@@ -348,11 +359,9 @@ impl<'a> Tally<'a> {
     }
 
     /// Keeps the first keys of each kind in the order of their texts: partitions come in none.
-    fn name(&mut self, what: &'static str, key: &[String]) {
+    fn name(&mut self, what: &'static str, key: Vec<String>) {
         let named = self.named.entry(what).or_default();
-        if named.len() < NAMED || named.last().is_some_and(|last| key < last.as_slice()) {
-            named.insert(key.to_vec());
-        }
+        named.insert(key);
         if named.len() > NAMED {
             named.pop_last();
         }
@@ -362,21 +371,17 @@ impl<'a> Tally<'a> {
 /// Says what differs between a row and its document, nothing if they are equal.
 fn difference(
     entity: &EntityPlan,
-    row: &SourceDocument,
-    chunks: &[StoredChunk],
+    row: &SourceRecord<'_>,
+    chunks: &[TargetRecord<'_>],
 ) -> Option<&'static str> {
-    let numbered = chunks.iter().zip(0_i32..);
-    if numbered
-        .into_iter()
-        .any(|(chunk, number)| chunk.chunk != number)
-    {
+    let mut numbered = chunks.iter().zip(0_i32..);
+    if numbered.any(|(chunk, number)| chunk.chunk != number) {
         return Some("changed, its chunks are not 0, 1, 2, …");
     }
-    if !has_ids(entity, &row.key, chunks) {
+    if !has_ids(entity, row.key, chunks) {
         return Some("changed, id");
     }
-    let pieces = chunks.iter().flat_map(|chunk| chunk.content.as_bytes());
-    if !pieces.eq(row.content.as_bytes()) {
+    if !is_cut_into(row.content.as_bytes(), chunks) {
         return Some("changed, content");
     }
     if chunks
@@ -385,7 +390,7 @@ fn difference(
     {
         return Some("changed, metadata");
     }
-    let hashed = |chunk: &StoredChunk| content_hash(&chunk.content, &row.metadata);
+    let hashed = |chunk: &TargetRecord<'_>| content_hash(chunk.content, row.metadata.iter());
     if chunks
         .iter()
         .any(|chunk| chunk.content_hash != hashed(chunk))
@@ -395,10 +400,21 @@ fn difference(
     None
 }
 
+/// Whether chunks, one after the other, are a text.
+fn is_cut_into(mut text: &[u8], chunks: &[TargetRecord<'_>]) -> bool {
+    let mut chunks = chunks.iter();
+    chunks.all(|chunk| {
+        let rest = text.strip_prefix(chunk.content.as_bytes());
+        text = rest.unwrap_or(text);
+        rest.is_some()
+    }) && text.is_empty()
+}
+
 /// Whether the chunks of a document have the ids that migrate.py gives to those of its key.
-fn has_ids(entity: &EntityPlan, key: &[String], chunks: &[StoredChunk]) -> bool {
+fn has_ids(entity: &EntityPlan, key: Texts<'_>, chunks: &[TargetRecord<'_>]) -> bool {
     let mut numbered = chunks.iter().zip(0_u64..);
-    numbered.all(|(chunk, number)| chunk.id == chunk_id(&entity.name, key, number))
+    numbered
+        .all(|(chunk, number)| chunk.id == chunk_id(&entity.name, key.iter(), number).as_bytes())
 }
 
 /// What is wrong with a vector.

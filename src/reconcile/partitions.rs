@@ -8,10 +8,11 @@
 //! Little stays in memory and never touches the disk. A file has no name, so that it is gone with the process, however that ends.
 
 use std::fs::{File, OpenOptions};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{BufReader, Read, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 
+use foldhash::fast::FixedState;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +27,7 @@ const BUFFER: usize = 128 << 10;
 pub(super) struct Partitions {
     parts: Vec<Partition>,
     /// How often what is here was parted before: each time by another hash.
-    level: u32,
+    level: u64,
 }
 
 /// One of them.
@@ -39,20 +40,20 @@ pub(super) struct Partition {
 
 impl Partitions {
     /// Makes empty ones.
-    pub(super) fn new(level: u32) -> Self {
+    pub(super) fn new(level: u64) -> Self {
         Self {
             parts: (0..PARTITIONS).map(|_| Partition::default()).collect(),
             level,
         }
     }
 
-    /// Adds a record.
+    /// Adds a record; those with the same key come together.
     ///
     /// # Errors
     /// The folder of temporary files cannot be written.
-    pub(super) fn add(&mut self, key: &[String], record: &[u8]) -> Result<()> {
-        let mut hasher = DefaultHasher::new();
-        (self.level, key).hash(&mut hasher);
+    pub(super) fn add(&mut self, key: &[u8], record: &[u8]) -> Result<()> {
+        let mut hasher = FixedState::with_seed(self.level).build_hasher();
+        hasher.write(key);
         let place = hasher.finish() % (PARTITIONS as u64);
         let part = &mut self.parts[usize::try_from(place).unwrap_or(0)];
         part.add(record).map_err(unwritable)
@@ -86,57 +87,60 @@ impl Partition {
         self.bytes
     }
 
-    /// Gives the records one by one, as they came.
+    /// Brings everything into memory: [`records`] reads it.
     ///
     /// # Errors
     /// The folder of temporary files cannot be read.
-    pub(super) fn records(self) -> Result<Records> {
-        let mut file = self.file;
-        if let Some(file) = &mut file {
-            file.rewind().map_err(unwritable)?;
+    pub(super) fn load(self) -> Result<Vec<u8>> {
+        let Some(mut file) = self.file else {
+            return Ok(self.buffer);
+        };
+        let mut bytes = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or(0));
+        file.rewind().map_err(unwritable)?;
+        file.read_to_end(&mut bytes).map_err(unwritable)?;
+        bytes.extend(self.buffer);
+        if bytes.len() as u64 == self.bytes {
+            Ok(bytes)
+        } else {
+            Err(unwritable(std::io::ErrorKind::UnexpectedEof.into()))
         }
-        Ok(Records {
-            left: self.bytes,
-            file: file.map(|file| BufReader::with_capacity(BUFFER, file)),
-            rest: std::io::Cursor::new(self.buffer),
-        })
     }
-}
 
-/// Reads a partition's records.
-pub(super) struct Records {
-    left: u64,
-    file: Option<BufReader<File>>,
-    rest: std::io::Cursor<Vec<u8>>,
-}
-
-impl Records {
-    fn read(&mut self) -> std::io::Result<Vec<u8>> {
-        // A record never lies in both.
-        let in_file = match &mut self.file {
-            Some(file) => !std::io::BufRead::fill_buf(file)?.is_empty(),
-            None => false,
+    /// Gives each record to `take`, as they came; only one is in memory.
+    ///
+    /// # Errors
+    /// The folder of temporary files cannot be read, or `take` says so.
+    pub(super) fn pour(self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut file: Box<dyn Read> = match self.file {
+            Some(mut file) => {
+                file.rewind().map_err(unwritable)?;
+                Box::new(BufReader::with_capacity(BUFFER, file))
+            }
+            None => Box::new(std::io::empty()),
         };
-        let source: &mut dyn Read = match &mut self.file {
-            Some(file) if in_file => file,
-            Some(_) | None => &mut self.rest,
-        };
-        let mut length = [0; 4];
-        source.read_exact(&mut length)?;
-        let length = u32::from_le_bytes(length);
-        let mut record = vec![0; length as usize];
-        source.read_exact(&mut record)?;
-        self.left -= 4 + u64::from(length);
-        Ok(record)
+        let mut all = file.as_mut().chain(self.buffer.as_slice());
+        let (mut left, mut record) = (self.bytes, Vec::new());
+        while left > 0 {
+            let mut length = [0; 4];
+            all.read_exact(&mut length).map_err(unwritable)?;
+            record.resize(u32::from_le_bytes(length) as usize, 0);
+            all.read_exact(&mut record).map_err(unwritable)?;
+            take(&record)?;
+            left -= 4 + record.len() as u64;
+        }
+        Ok(())
     }
 }
 
-impl Iterator for Records {
-    type Item = Result<Vec<u8>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        (self.left > 0).then(|| self.read().map_err(unwritable))
-    }
+/// Gives the records of a partition that was loaded, as they came.
+pub(super) fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (record, rest) = rest.split_at_checked(length)?;
+        bytes = rest;
+        Some(record)
+    })
 }
 
 /// A file in the folder of temporary files that only this process can find.
@@ -159,107 +163,9 @@ fn unwritable(error: std::io::Error) -> Error {
         .because(error)
 }
 
-/// Writes the values of a record, each with its length, one after the other.
-#[derive(Default)]
-pub(super) struct Writer(Vec<u8>);
-
-impl Writer {
-    /// Makes an empty record, in the room of the one before.
-    pub(super) fn clear(&mut self) -> &mut Self {
-        self.0.clear();
-        self
-    }
-
-    /// Adds a number.
-    pub(super) fn number(&mut self, number: u32) -> &mut Self {
-        self.0.extend(number.to_le_bytes());
-        self
-    }
-
-    /// Adds bytes.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.extend((bytes.len() as u64).to_le_bytes());
-        self.0.extend(bytes);
-        self
-    }
-
-    /// Adds texts, their number first.
-    pub(super) fn texts(&mut self, texts: &[String]) -> &mut Self {
-        self.0.extend((texts.len() as u64).to_le_bytes());
-        for text in texts {
-            self.bytes(text.as_bytes());
-        }
-        self
-    }
-
-    /// Adds texts that may be absent.
-    pub(super) fn values(&mut self, values: &[Option<String>]) -> &mut Self {
-        self.0.extend((values.len() as u64).to_le_bytes());
-        for value in values {
-            self.0.push(u8::from(value.is_some()));
-            self.bytes(value.as_deref().unwrap_or_default().as_bytes());
-        }
-        self
-    }
-
-    /// Gives the record.
-    pub(super) fn record(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// Reads the values of a record in the order in which they were written; nothing where they are not there.
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn length(&mut self) -> Option<usize> {
-        let bytes = self.take(8)?.try_into().ok()?;
-        usize::try_from(u64::from_le_bytes(bytes)).ok()
-    }
-
-    /// Takes a number.
-    pub(super) fn number(&mut self) -> Option<u32> {
-        let bytes = self.take(4)?.try_into().ok()?;
-        Some(u32::from_le_bytes(bytes))
-    }
-
-    /// Takes bytes.
-    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = self.length()?;
-        self.take(length)
-    }
-
-    /// Takes a text.
-    pub(super) fn text(&mut self) -> Option<String> {
-        String::from_utf8(self.bytes()?.to_vec()).ok()
-    }
-
-    /// Takes texts.
-    pub(super) fn texts(&mut self) -> Option<Vec<String>> {
-        let count = self.length()?;
-        (0..count).map(|_| self.text()).collect()
-    }
-
-    /// Takes texts that may be absent.
-    pub(super) fn values(&mut self) -> Option<Vec<Option<String>>> {
-        let count = self.length()?;
-        let value = |_| {
-            let there = self.take(1)? == [1];
-            let text = self.text()?;
-            Some(there.then_some(text))
-        };
-        (0..count).map(value).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::records::{Reader, Writer};
     use super::*;
 
     fn record(key: &str, size: usize) -> Vec<u8> {
@@ -269,20 +175,26 @@ mod tests {
         writer.record().to_vec()
     }
 
+    fn add(partitions: &mut Partitions, key: &str) {
+        let record = record(key, 3000);
+        let encoded = Reader(&record).texts().expect("a key").0.to_vec();
+        partitions.add(&encoded, &record).expect("room");
+    }
+
+    fn key(record: &[u8]) -> String {
+        let mut reader = Reader(record);
+        let key = reader.texts().expect("a key").to_strings().concat();
+        let values: Vec<_> = reader.values().expect("values").iter().collect();
+        assert_eq!((values[0].is_none(), reader.number()), (true, Some(7)));
+        assert!(values[1].is_some_and(|text| text.len() == 3000));
+        key
+    }
+
     /// Reads every partition: the keys in each.
     fn read(partitions: Partitions) -> Vec<Vec<String>> {
         let parts = partitions.into_parts().map(|part| {
-            let records = part.records().expect("a file");
-            let keys = records.map(|record| {
-                let record = record.expect("a record");
-                let mut reader = Reader(&record);
-                let key = reader.texts().expect("a key").concat();
-                let values = reader.values().expect("values");
-                assert_eq!((values[0].is_none(), reader.number()), (true, Some(7)));
-                assert!(values[1].as_ref().is_some_and(|text| text.len() == 3000));
-                key
-            });
-            keys.collect()
+            let bytes = part.load().expect("a file");
+            records(&bytes).map(key).collect()
         });
         parts.collect()
     }
@@ -292,9 +204,7 @@ mod tests {
         // 9 MB: most of it has to go through files.
         let mut partitions = Partitions::new(0);
         for number in 0..3000 {
-            let key = format!("{}", number % 1500);
-            let record = record(&key, 3000);
-            partitions.add(&[key], &record).expect("room");
+            add(&mut partitions, &format!("{}", number % 1500));
         }
         assert!(partitions.parts.iter().any(|part| part.file.is_some()));
         let parts = read(partitions);
@@ -311,28 +221,37 @@ mod tests {
     fn another_level_parts_what_one_has_together() {
         let mut one = Partitions::new(0);
         for number in 0..1000 {
-            let key = number.to_string();
-            one.add(std::slice::from_ref(&key), &record(&key, 3000))
-                .expect("room");
+            add(&mut one, &number.to_string());
         }
-        let together = read(one).into_iter().next().expect("a partition");
-        assert!(together.len() > 3);
-        let mut two = Partitions::new(1);
-        for key in &together {
-            two.add(std::slice::from_ref(key), &record(key, 3000))
-                .expect("room");
-        }
+        let together = one.into_parts().next().expect("a partition");
+        let (mut two, mut poured) = (Partitions::new(1), 0);
+        let pour = together.pour(|record| {
+            poured += 1;
+            let encoded = Reader(record).texts().expect("a key").0;
+            two.add(encoded, record)
+        });
+        pour.expect("a file");
+        assert!(poured > 3);
         let most = read(two).iter().map(Vec::len).max();
-        assert!(most.is_some_and(|most| most < together.len()));
+        assert!(most.is_some_and(|most| most < poured));
     }
 
     #[test]
-    fn a_record_that_is_cut_is_none() {
-        let whole = record("a", 3);
-        for end in 0..whole.len() {
-            let mut reader = Reader(&whole[..end]);
-            let read = (|| Some((reader.texts()?, reader.values()?, reader.number()?)))();
-            assert!(read.is_none(), "{end}");
+    fn what_is_poured_is_what_was_put_in_through_a_file_or_not() {
+        for count in [1, 200] {
+            let mut part = Partition::default();
+            for number in 0..count {
+                part.add(&record(&number.to_string(), 3000)).expect("room");
+            }
+            assert_eq!(part.file.is_some(), count > 1);
+            let mut keys = Vec::new();
+            let pour = part.pour(|record| {
+                keys.push(key(record));
+                Ok(())
+            });
+            pour.expect("a file");
+            let wanted: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+            assert_eq!(keys, wanted);
         }
     }
 }

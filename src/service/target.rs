@@ -76,8 +76,8 @@ pub struct TargetChunk {
     pub chunk: i32,
     /// Its text.
     pub content: String,
-    /// Its content hash, in lower-case hexadecimal.
-    pub content_hash: String,
+    /// Its content hash: 32 bytes in a table that migrate.py made.
+    pub content_hash: Vec<u8>,
     /// The metadata values as text, in plan order.
     pub metadata: Vec<Option<String>>,
     /// Whether the metadata has exactly the planned names.
@@ -246,7 +246,7 @@ impl Target {
         query
             .fetch(&mut self.connection)
             .map(move |row| {
-                row.and_then(|row| read(&row))
+                row.and_then(|row| read(entity, &row))
                     .map_err(|error| unreadable(url, &error))
             })
             .boxed()
@@ -287,23 +287,29 @@ fn chunks_sql(entity: &EntityPlan, table: &str, vector: &str, wanted: Wanted<'_>
     } else {
         "NULL::real[]".to_owned()
     };
-    // Without subqueries: they would take longer than the rest of the statement.
+    // Without subqueries and arrays of texts: they would take longer than the rest of the statement.
+    let texts: String = keys
+        .iter()
+        .chain(&fields)
+        .map(|text| format!(", {text}"))
+        .collect();
     format!(
-        "SELECT source_key = jsonb_build_object({rebuilt}) AND {filled} AS sound, ARRAY[{keys}] AS key, \
-         id, chunk, content, encode(content_hash, 'hex') AS hash, ARRAY[{fields}]::text[] AS fields, \
+        "SELECT source_key = jsonb_build_object({rebuilt}) AND {filled} AS sound, \
+         id, chunk, content, content_hash, \
          CASE jsonb_typeof(metadata) WHEN 'object' \
          THEN metadata ?& ${names}::text[] AND metadata - ${names}::text[] = '{{}}'::jsonb ELSE false END AS names, \
          model, {vector}.vector_dims(embedding) AS dimensions, \
          {vector}.vector_norm(embedding::{vector}.vector) AS norm, {numbers} AS numbers, \
-         ARRAY[{distances}]::double precision[] AS distances \
+         ARRAY[{distances}]::double precision[] AS distances{texts} \
          FROM {table} WHERE entity = $1",
         rebuilt = rebuilt.join(", "),
         filled = filled.join(" AND "),
-        keys = keys.join(", "),
-        fields = fields.join(", "),
         distances = distances.join(", "),
     )
 }
+
+/// Columns of [`chunks_sql`] before the texts of the key and of the metadata.
+const BEFORE_TEXTS: usize = 11;
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
@@ -312,24 +318,29 @@ fn bind_keys<'q>(query: Query<'q>, entity: &'q EntityPlan) -> Query<'q> {
     names.fold(query, sqlx::query::Query::bind)
 }
 
-fn read(row: &PgRow) -> Result<(Option<Vec<String>>, TargetChunk), sqlx::Error> {
+fn read(
+    entity: &EntityPlan,
+    row: &PgRow,
+) -> Result<(Option<Vec<String>>, TargetChunk), sqlx::Error> {
     // By their places: names would be looked up in every row.
     let sound: Option<bool> = row.try_get(0)?;
-    let key: Vec<Option<String>> = row.try_get(1)?;
-    let key = key.into_iter().collect::<Option<Vec<String>>>();
-    let names: Option<bool> = row.try_get(7)?;
+    let names: Option<bool> = row.try_get(5)?;
+    let first = BEFORE_TEXTS + entity.key_names().len();
+    let key = (BEFORE_TEXTS..first).map(|place| row.try_get(place));
+    let key = key.collect::<Result<Option<Vec<String>>, _>>()?;
+    let metadata = (first..first + entity.metadata.len()).map(|place| row.try_get(place));
     let chunk = TargetChunk {
-        id: row.try_get(2)?,
-        chunk: row.try_get(3)?,
-        content: row.try_get(4)?,
-        content_hash: row.try_get(5)?,
-        metadata: row.try_get(6)?,
+        id: row.try_get(1)?,
+        chunk: row.try_get(2)?,
+        content: row.try_get(3)?,
+        content_hash: row.try_get(4)?,
+        metadata: metadata.collect::<Result<_, _>>()?,
         metadata_names: names.unwrap_or(false),
-        model: row.try_get(8)?,
-        dimensions: row.try_get(9)?,
-        norm: row.try_get(10)?,
-        vector: row.try_get(11)?,
-        distances: row.try_get(12)?,
+        model: row.try_get(6)?,
+        dimensions: row.try_get(7)?,
+        norm: row.try_get(8)?,
+        vector: row.try_get(9)?,
+        distances: row.try_get(10)?,
     };
     Ok((key.filter(|_| sound == Some(true)), chunk))
 }

@@ -130,17 +130,15 @@ impl Subject {
         let author = if row[2] == Some("1") { "Ada" } else { "Bo" };
         let content = format!("Author: {author}\nBody: {}", row[0].expect("a text").trim());
         let stars = row[1].map(str::to_owned);
-        sqlx::query(
-            "INSERT INTO documents VALUES ($1, 'log', $2, 0, $3, decode($4, 'hex'), '[1,2,3]', $5, 'm')",
-        )
-        .bind(chunk_id("log", &key, 0))
-        .bind(json!({"row": key[0], "occurrence": key[1]}))
-        .bind(&content)
-        .bind(content_hash(&content, std::slice::from_ref(&stars)))
-        .bind(json!({"stars": stars.map(|stars| stars.parse::<u32>().expect("a number"))}))
-        .execute(&mut self.target)
-        .await
-        .expect("a target row");
+        sqlx::query("INSERT INTO documents VALUES ($1, 'log', $2, 0, $3, $4, '[1,2,3]', $5, 'm')")
+            .bind(chunk_id("log", key.iter().map(String::as_bytes), 0))
+            .bind(json!({"row": key[0], "occurrence": key[1]}))
+            .bind(&content)
+            .bind(content_hash(&content, [stars.as_deref().map(str::as_bytes)]).as_slice())
+            .bind(json!({"stars": stars.map(|stars| stars.parse::<u32>().expect("a number"))}))
+            .execute(&mut self.target)
+            .await
+            .expect("a target row");
     }
 
     async fn validate(&self) -> ValidationReport {

@@ -124,7 +124,7 @@ impl Subject {
             self.add_row(id).await;
         }
         sqlx::query("INSERT INTO documents_quarantine VALUES ($1, 'notes', '{\"id\": \"12\"}', 'refused', 1)")
-            .bind(chunk_id("notes", &["12".to_owned()], 0))
+            .bind(chunk_id("notes", [b"12".as_slice()], 0))
             .execute(&mut self.target)
             .await
             .expect("a row in quarantine");
@@ -160,13 +160,25 @@ impl Subject {
         for (chunk, number) in chunks.zip(0_i32..) {
             let vector = json!(embed(chunk, DIMENSIONS)).to_string();
             sqlx::query(
-                "INSERT INTO documents VALUES ($1, 'notes', $2, $3, $4, decode($5, 'hex'), $6::vector, $7, 'm')",
+                "INSERT INTO documents VALUES ($1, 'notes', $2, $3, $4, $5, $6::vector, $7, 'm')",
             )
-            .bind(chunk_id("notes", &[id.to_string()], u64::from(number.unsigned_abs())))
+            .bind(chunk_id(
+                "notes",
+                [id.to_string().as_bytes()],
+                u64::from(number.unsigned_abs()),
+            ))
             .bind(json!({"id": id.to_string()}))
             .bind(number)
             .bind(*chunk)
-            .bind(content_hash(chunk, &metadata))
+            .bind(
+                content_hash(
+                    chunk,
+                    metadata
+                        .iter()
+                        .map(|value| value.as_deref().map(str::as_bytes)),
+                )
+                .as_slice(),
+            )
             .bind(vector)
             .bind(json!({"stars": id % 5, "status": status}))
             .execute(&mut self.target)
