@@ -71,22 +71,19 @@ async fn is_recorded(store: Option<&str>, file: &Path, run: &str, point: &str) -
         ),
         _ => return false,
     };
-    let count: i64 = match store {
-        Some(store) => {
-            let mut raw = PgConnection::connect(store).await.expect("the store");
-            let path = "SET search_path = relvec_runs";
-            sqlx::query(path).execute(&mut raw).await.expect("a schema");
-            let asked = sqlx::query_scalar(sql).bind(run).bind(id);
-            asked.fetch_one(&mut raw).await.expect("a count")
-        }
-        None => {
-            let options = SqliteConnectOptions::new().filename(file);
-            let mut raw = SqliteConnection::connect_with(&options)
-                .await
-                .expect("the store");
-            let asked = sqlx::query_scalar(sql).bind(run).bind(id);
-            asked.fetch_one(&mut raw).await.expect("a count")
-        }
+    let count: i64 = if let Some(store) = store {
+        let mut raw = PgConnection::connect(store).await.expect("the store");
+        let path = "SET search_path = relvec_runs";
+        sqlx::query(path).execute(&mut raw).await.expect("a schema");
+        let asked = sqlx::query_scalar(sql).bind(run).bind(id);
+        asked.fetch_one(&mut raw).await.expect("a count")
+    } else {
+        let options = SqliteConnectOptions::new().filename(file);
+        let mut raw = SqliteConnection::connect_with(&options)
+            .await
+            .expect("the store");
+        let asked = sqlx::query_scalar(sql).bind(run).bind(id);
+        asked.fetch_one(&mut raw).await.expect("a count")
     };
     count > 0
 }
