@@ -2,10 +2,12 @@
 //! the run ends whole, and nothing that was recorded is done twice.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
 use super::serving::{Gateway, PATIENCE};
 use crate::relvec::{Relvec, shop_sql, sqlite, stage};
@@ -56,6 +58,36 @@ fn killed(gateway: &mut Gateway, point: &str) {
     }
 }
 
+/// Says whether what a point is about is recorded already: a transaction that was killed after its commit may hold more than one end.
+async fn is_recorded(store: Option<&str>, file: &Path, run: &str, point: &str) -> bool {
+    let (sql, id) = match point.split(' ').collect::<Vec<_>>()[..] {
+        [_, "stage_finished", stage] => (
+            "SELECT count(*) FROM stages WHERE run_id = $1 AND id = $2 AND status NOT IN ('pending', 'running')",
+            stage,
+        ),
+        [_, "run_finished"] => (
+            "SELECT count(*) FROM runs WHERE id = $1 AND $2 = $2 AND finished_at IS NOT NULL",
+            "",
+        ),
+        _ => return false,
+    };
+    let count: i64 = if let Some(store) = store {
+        let mut raw = PgConnection::connect(store).await.expect("the store");
+        let path = "SET search_path = relvec_runs";
+        sqlx::query(path).execute(&mut raw).await.expect("a schema");
+        let asked = sqlx::query_scalar(sql).bind(run).bind(id);
+        asked.fetch_one(&mut raw).await.expect("a count")
+    } else {
+        let options = SqliteConnectOptions::new().filename(file);
+        let mut raw = SqliteConnection::connect_with(&options)
+            .await
+            .expect("the store");
+        let asked = sqlx::query_scalar(sql).bind(run).bind(id);
+        asked.fetch_one(&mut raw).await.expect("a count")
+    };
+    count > 0
+}
+
 async fn documents(target: &str) -> (i64, i64) {
     let mut connection = PgConnection::connect(target).await.expect("a connection");
     sqlx::query_as("SELECT count(*), count(DISTINCT id) FROM relvec_documents")
@@ -78,7 +110,7 @@ async fn kill_at_every_point(store: Option<&str>) -> usize {
         let mut command = Gateway::command(&relvec, "home");
         command
             .env("SHOP_TARGET", &target)
-            .env("RELVEC_LEASE_SECONDS", "1");
+            .env("RELVEC_LEASE_SECONDS", "3");
         if let Some(store) = store {
             command.env("RELVEC_STORE", store);
         }
@@ -88,8 +120,15 @@ async fn kill_at_every_point(store: Option<&str>) -> usize {
         Gateway::of(&mut command)
     };
     let points = points();
-    let mut run = None;
+    let file = relvec.path("home").join("runs.db");
+    let mut run: Option<String> = None;
+    let mut kills = 0;
     for point in &points {
+        if let Some(run) = &run
+            && is_recorded(store, &file, run, point).await
+        {
+            continue;
+        }
         let mut gateway = start(point);
         if run.is_none() {
             let (status, accepted) = gateway.submit("default", &job, Some("once")).await;
@@ -97,6 +136,7 @@ async fn kill_at_every_point(store: Option<&str>) -> usize {
             run = Some(accepted["run_id"].as_str().expect("a run").to_owned());
         }
         killed(&mut gateway, point);
+        kills += 1;
     }
     let gateway = start("");
     let run = run.expect("a run");
@@ -105,7 +145,9 @@ async fn kill_at_every_point(store: Option<&str>) -> usize {
     // Nobody goes on with what is over.
     let (status, again) = gateway.submit("default", &job, Some("once")).await;
     assert_eq!((status, &again["run_id"]), (202, &json!(run)));
-    points.len()
+    // A commit may hold the ends of a stage and of what it leaves out.
+    assert!(kills >= points.len() - 6, "{kills} of {}", points.len());
+    kills
 }
 
 async fn check(ended: &Value, target: &str) {
@@ -133,18 +175,16 @@ async fn check(ended: &Value, target: &str) {
 #[tokio::test]
 async fn a_run_in_a_file_is_killed_everywhere_and_ends_whole() {
     let mut kills = 0;
-    for _ in 0..3 {
+    while kills < 100 {
         kills += kill_at_every_point(None).await;
     }
-    assert!(kills >= 100, "{kills}");
 }
 
 #[tokio::test]
 async fn a_run_in_postgres_is_killed_everywhere_and_ends_whole() {
     let mut kills = 0;
-    for _ in 0..3 {
+    while kills < 100 {
         let store = postgres_url().await;
         kills += kill_at_every_point(Some(&store)).await;
     }
-    assert!(kills >= 100, "{kills}");
 }
