@@ -161,6 +161,7 @@ stop_docker() {
 
 stop_services() {
   stop_docker
+  [ -z "${server_pid:-}" ] || stop_server
   [ -d "$services/pg/data" ] && (cd "$services/pg" && unprivileged "$pg/pg_ctl" -D data -m immediate stop >/dev/null) || true
   if [ -s "$services/mariadb/mariadb.pid" ]; then
     local server

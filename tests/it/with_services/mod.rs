@@ -21,5 +21,6 @@ mod shipped;
 mod source_faults;
 mod source_mysql;
 mod source_postgres;
+mod source_versions;
 mod types;
 mod validation;
