@@ -29,13 +29,15 @@ server_names() { awk 'NF { print $1 }' <<<"$servers"; }
 # Gives the address of an archive.
 archive() { # debian|ubuntu
   local debian
-  debian=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$') ||
-    fail "apt on this machine knows no archive of Debian"
+  # apt names what it has read, so it has to read once.
+  debian=$(debian_archive) || { apt-get update -qq && debian=$(debian_archive); } || fail "apt on this machine knows no archive of Debian"
   case "$1" in
     debian) echo "$debian" ;;
     ubuntu) echo "${RELVEC_UBUNTU_ARCHIVE:-${debian%debian/}ubuntu/}" ;;
   esac
 }
+
+debian_archive() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$'; }
 
 # Runs a command of apt on a suite.
 apt_of() { # SUITE COMMAND…
@@ -71,7 +73,7 @@ Acquire::Check-Valid-Until "false";
 CONF
   # shellcheck disable=SC2086 # a word a package
   have "$2" $not_needed
-  apt_of "$2" apt-get update -qq || fail "$2 of $1 cannot be read"
+  apt_of "$2" apt-get update -qq || fail "$2 of $1 cannot be read from $(archive "$1"); RELVEC_UBUNTU_ARCHIVE names another archive of Ubuntu"
   touch "$suite/ready"
 }
 

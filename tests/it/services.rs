@@ -107,6 +107,17 @@ pub async fn is_mysql(url: &str) -> bool {
     !version.contains("MariaDB")
 }
 
+/// Gives the version of a PostgreSQL, as 140002.
+pub async fn postgres_version(url: &str) -> i32 {
+    let mut connection = PgConnection::connect(url)
+        .await
+        .expect("PostgreSQL answers");
+    sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a version")
+}
+
 /// Gives a name for a user of a database: MySQL takes 32 characters.
 pub fn user_of(database: &str) -> String {
     format!("r_{}", &database[database.len() - 28..])

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
-use crate::services::{mariadb_url, numbers, postgres_source_url, user_of};
+use crate::services::{mariadb_url, numbers, postgres_source_url, postgres_version, user_of};
 use crate::sources::{all, collect, table, types};
 
 /// A server that speaks MySQL's language.
@@ -254,15 +254,6 @@ async fn long_texts_are_put_in_order_by_whoever_may_only_read() {
         let texts = document.content.matches(&"p".repeat(LONG)).count();
         assert_eq!((texts, document.content.len() > 4 * LONG), (3, true));
     }
-}
-
-/// Gives PostgreSQL's version, as 140002.
-async fn postgres_version(url: &str) -> i32 {
-    let mut connection = PgConnection::connect(url).await.expect("connects");
-    sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
-        .fetch_one(&mut connection)
-        .await
-        .expect("a version")
 }
 
 #[tokio::test]
