@@ -113,9 +113,6 @@ unpack_server() { # ARCHIVE SUITE PACKAGE
   touch "$root/ready"
 }
 
-# Runs a command in the server's folder, as nobody.
-inside() { TMPDIR=/tmp chroot --userspec=65534:65534 "$root" "$@"; }
-
 # Starts a server without any data of before. Sets server_url, an administrator's, and server_version.
 start_server() { # NAME
   local archive suite package data
@@ -123,6 +120,8 @@ start_server() { # NAME
   root=$versions/$1
   read -r _ archive suite package <<<"$(grep -F "$1 " <<<"$servers")"
   unpack_server "$archive" "$suite" "$package"
+  # No function: a server that one starts would be the child of a shell, which passes no signal on.
+  inside=(env TMPDIR=/tmp chroot --userspec=65534:65534 "$root")
   data=$(mktemp -d "$root/tmp/data.XXXXXX")
   server_folder=${data#"$root"}
   chown 65534:65534 "$data"
@@ -154,16 +153,16 @@ start_postgres_of() { # DATA
   bin=$(cd "$root" && echo usr/lib/postgresql/*/bin)
   printf '%s' "$server_password" >"$1/password"
   chown 65534:65534 "$1/password"
-  inside "/$bin/initdb" -D "$server_folder/db" -U relvec --auth=scram-sha-256 --pwfile="$server_folder/password" -E UTF8 --locale=C \
+  "${inside[@]}" "/$bin/initdb" -D "$server_folder/db" -U relvec --auth=scram-sha-256 --pwfile="$server_folder/password" -E UTF8 --locale=C \
     >"$1/initdb.log" 2>&1 || return 1
-  inside "/$bin/postgres" -D "$server_folder/db" -c listen_addresses=127.0.0.1 -c "port=$server_port" -c fsync=off -c max_connections=200 \
+  "${inside[@]}" "/$bin/postgres" -D "$server_folder/db" -c listen_addresses=127.0.0.1 -c "port=$server_port" -c fsync=off -c max_connections=200 \
     -c "unix_socket_directories=$server_folder" -c dynamic_shared_memory_type=mmap -c jit=off >"$1/server.log" 2>&1 &
   server_pid=$!
   until grep -q 'ready to accept connections' "$1/server.log"; do
     kill -0 "$server_pid" 2>/dev/null || return 1
     sleep 0.2
   done
-  server_version=$(inside "/$bin/postgres" --version)
+  server_version=$("${inside[@]}" "/$bin/postgres" --version)
   server_url=postgres://relvec:$server_password@127.0.0.1:$server_port/postgres
 }
 
@@ -179,24 +178,24 @@ SQL
 
 start_mysql_of() { # DATA
   write_administrator "$1/administrator.sql"
-  inside /usr/sbin/mysqld --no-defaults --initialize-insecure --datadir="$server_folder/db" >"$1/install.log" 2>&1 || return 1
-  inside /usr/sbin/mysqld --no-defaults --datadir="$server_folder/db" --socket="$server_folder/socket" --pid-file="$server_folder/pid" \
+  "${inside[@]}" /usr/sbin/mysqld --no-defaults --initialize-insecure --datadir="$server_folder/db" >"$1/install.log" 2>&1 || return 1
+  "${inside[@]}" /usr/sbin/mysqld --no-defaults --datadir="$server_folder/db" --socket="$server_folder/socket" --pid-file="$server_folder/pid" \
     --mysqlx=OFF --bind-address=127.0.0.1 --port="$server_port" --skip-name-resolve --init-file="$server_folder/administrator.sql" \
     --innodb-flush-log-at-trx-commit=0 --sync-binlog=0 --max-connections=200 --secure-file-priv=NULL >"$1/server.log" 2>&1 &
   server_pid=$!
-  server_version=$(inside /usr/sbin/mysqld --version)
+  server_version=$("${inside[@]}" /usr/sbin/mysqld --version)
   greets
 }
 
 start_mariadb_of() { # DATA
   write_administrator "$1/administrator.sql"
-  inside /usr/bin/mariadb-install-db --no-defaults --datadir="$server_folder/db" --skip-test-db --auth-root-authentication-method=normal \
+  "${inside[@]}" /usr/bin/mariadb-install-db --no-defaults --datadir="$server_folder/db" --skip-test-db --auth-root-authentication-method=normal \
     >"$1/install.log" 2>&1 || return 1
-  inside /usr/sbin/mariadbd --no-defaults --datadir="$server_folder/db" --socket="$server_folder/socket" --pid-file="$server_folder/pid" \
+  "${inside[@]}" /usr/sbin/mariadbd --no-defaults --datadir="$server_folder/db" --socket="$server_folder/socket" --pid-file="$server_folder/pid" \
     --bind-address=127.0.0.1 --port="$server_port" --skip-name-resolve --init-file="$server_folder/administrator.sql" \
     --character-set-server=utf8mb4 --innodb-flush-log-at-trx-commit=0 --max-connections=200 >"$1/server.log" 2>&1 &
   server_pid=$!
-  server_version=$(inside /usr/sbin/mariadbd --version)
+  server_version=$("${inside[@]}" /usr/sbin/mariadbd --version)
   greets
 }
 
