@@ -162,6 +162,7 @@ stop_docker() {
 stop_services() {
   [ -z "${gateway:-}" ] || kill "$gateway" 2>/dev/null || true
   stop_docker
+  [ -z "${server_pid:-}" ] || stop_server
   [ -d "$services/pg/data" ] && (cd "$services/pg" && unprivileged "$pg/pg_ctl" -D data -m immediate stop >/dev/null) || true
   if [ -s "$services/mariadb/mariadb.pid" ]; then
     local server

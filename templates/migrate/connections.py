@@ -61,7 +61,7 @@ def raise_if_lost(error: Exception) -> None:
     if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         lost = (error.sqlstate or "08")[:2] in ("08", "40") or (error.sqlstate or "")[:3] == "57P"
     else:
-        lost = error.args[:1] in ((0,), (1053,), (1927,), (2006,), (2013,))  # MySQL's
+        lost = error.args[:1] in ((0,), (1053,), (1927,), (2006,), (2013,), (3169,), (4031,))  # MySQL's
     if lost:
         raise Lost(database_message(error)) from None
 

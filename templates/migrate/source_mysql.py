@@ -39,6 +39,8 @@ class Source:
         "SET SESSION sql_mode = 'ANSI_QUOTES'",  # identifiers are quoted as in the other databases
         "SET SESSION time_zone = '+00:00'",
         "SET SESSION max_sort_length = 8192",
+        # The one is MySQL's, the other MariaDB's; each passes over what is written for the other.
+        "SET SESSION /*!50708 max_execution_time = 0 */ /*M! max_statement_time = 0 */",
         "SET SESSION net_write_timeout = 3600",  # the reader waits for the embedding API between two fetches
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",

@@ -11,6 +11,8 @@ class Source:
         "SET bytea_output = 'hex'",
         "SET cursor_tuple_fraction = 1",  # a page is read to its end
         "SET statement_timeout = 0",
+        # From PostgreSQL 17 on.
+        "SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('transaction_timeout', true) IS NOT NULL",
         # The reader waits for the embedding API between two fetches.
         "SET idle_in_transaction_session_timeout = 0",
     )

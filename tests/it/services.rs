@@ -18,7 +18,7 @@ impl Source {
     pub async fn new(dialect: &str, folder: &Path) -> (Self, String, Option<String>) {
         match dialect {
             "postgres" => {
-                let url = postgres_url().await;
+                let url = postgres_source_url().await;
                 let source = PgConnection::connect(&url).await.expect("a source");
                 (Self::Postgres(source), url, Some("public".to_owned()))
             }
@@ -54,13 +54,28 @@ impl Source {
     }
 }
 
-/// Makes an empty database in PostgreSQL and gives its URL. Panics where `tests/run` did not start the server: no test is skipped.
+/// Makes an empty database in the PostgreSQL that has pgvector, and gives its URL. Panics where `tests/run` did not start the server:
+/// no test is skipped.
 pub async fn postgres_url() -> String {
-    let administrator = administrator("RELVEC_TEST_POSTGRES");
+    new_postgres(administrator("RELVEC_TEST_POSTGRES")).await
+}
+
+/// Makes an empty database for a source in PostgreSQL and gives its URL. `tests/versions` has another version of the server for it,
+/// without pgvector.
+pub async fn postgres_source_url() -> String {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests are told by tests/versions"
+    )]
+    let of_version = std::env::var("RELVEC_TEST_SOURCE_POSTGRES");
+    new_postgres(of_version.unwrap_or_else(|_| administrator("RELVEC_TEST_POSTGRES"))).await
+}
+
+async fn new_postgres(administrator: String) -> String {
     let name = new_name();
     let mut connection = PgConnection::connect(&administrator)
         .await
-        .expect("the PostgreSQL of tests/run answers");
+        .expect("PostgreSQL answers");
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
         .execute(&mut connection)
         .await
@@ -68,18 +83,64 @@ pub async fn postgres_url() -> String {
     with_database(&administrator, &name)
 }
 
-/// Makes an empty database in MariaDB and gives its URL.
+/// Makes an empty database in MariaDB and gives its URL. `tests/versions` has other versions in its place, and MySQL.
 pub async fn mariadb_url() -> String {
     let administrator = administrator("RELVEC_TEST_MARIADB");
     let name = new_name();
     let mut connection = MySqlConnection::connect(&administrator)
         .await
-        .expect("the MariaDB of tests/run answers");
+        .expect("MariaDB answers");
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
         .execute(&mut connection)
         .await
         .expect("a database can be made");
     with_database(&administrator, &name)
+}
+
+/// Says whether a server is MySQL and not MariaDB: where the two differ, a test has an expectation for each.
+pub async fn is_mysql(url: &str) -> bool {
+    let mut connection = MySqlConnection::connect(url).await.expect("a server");
+    let version: String = sqlx::query_scalar("SELECT VERSION()")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a version");
+    !version.contains("MariaDB")
+}
+
+/// Gives the version of a PostgreSQL, as 140002.
+pub async fn postgres_version(url: &str) -> i32 {
+    let mut connection = PgConnection::connect(url)
+        .await
+        .expect("PostgreSQL answers");
+    sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a version")
+}
+
+/// Gives a name for a user of a database: MySQL takes 32 characters.
+pub fn user_of(database: &str) -> String {
+    format!("r_{}", &database[database.len() - 28..])
+}
+
+/// Gives a query of the numbers `i` from 1 to so many that MySQL and MariaDB both know.
+pub fn numbers(count: usize) -> String {
+    let digits: Vec<String> = (0..10)
+        .map(|digit| format!("SELECT {digit} AS n"))
+        .collect();
+    let digits = digits.join(" UNION ALL ");
+    let places = (count.max(2) - 1).ilog10() + 1;
+    let tables: Vec<String> = (0..places)
+        .map(|place| format!("({digits}) AS d{place}"))
+        .collect();
+    let terms: Vec<String> = (0..places)
+        .map(|place| format!("{} * d{place}.n", 10_usize.pow(place)))
+        .collect();
+    let number = format!("1 + {}", terms.join(" + "));
+    format!(
+        "SELECT {number} AS i FROM {} WHERE {number} <= {count}",
+        tables.join(", ")
+    )
 }
 
 fn administrator(variable: &str) -> String {

@@ -99,8 +99,13 @@ impl Proxy {
             seen: Notify::new(),
             go: Notify::new(),
         });
+        let mut url = url.replace(place, &format!("{address}/{database}"));
+        if url.starts_with("mysql") {
+            // It could not read what is encrypted.
+            url.push_str("?ssl-mode=DISABLED");
+        }
         let proxy = Self {
-            url: url.replace(place, &format!("{address}/{database}")),
+            url,
             state: Arc::clone(&state),
         };
         tokio::spawn(async move {

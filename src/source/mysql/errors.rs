@@ -14,8 +14,8 @@ pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
 
 /// Says whether an error means that the server gave up, and not only on one statement.
 pub(super) fn ends_the_session(number: u16) -> bool {
-    // Too many connections, out of memory, shutdown, killed, and the client's own numbers.
-    matches!(number, 1037..=1041 | 1053 | 1077..=1080 | 1203 | 1226 | 1927 | 2000..=2099)
+    // Too many connections, out of memory, shutdown, killed, idle for too long, and the client's own numbers.
+    matches!(number, 1037..=1041 | 1053 | 1077..=1080 | 1203 | 1226 | 1927 | 2000..=2099 | 3169 | 4031)
 }
 
 fn server(url: &ConnectionUrl) -> String {
@@ -46,6 +46,8 @@ pub(super) fn failed(url: &ConnectionUrl, error: sqlx::Error) -> Error {
         )
         .because(cause)
         .hint("check the server's certificate, or choose another ssl-mode"),
+        // The password would go over the wire by a key of RSA, which is not built in.
+        sqlx::Error::Configuration(_) => unencrypted(url),
         // Its text has words of whatever answered, which is no MySQL.
         sqlx::Error::Protocol(_) => Error::new(
             ErrorKind::Invalid,
@@ -56,6 +58,17 @@ pub(super) fn failed(url: &ConnectionUrl, error: sqlx::Error) -> Error {
         other => Error::new(ErrorKind::Unavailable, format!("reading {url} failed"))
             .because(other.to_string()),
     }
+}
+
+fn unencrypted(url: &ConnectionUrl) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!(
+            "the server at {} lets this user in over an encrypted connection only",
+            server(url)
+        ),
+    )
+    .hint("leave ssl-mode out of the URL or set it to REQUIRED, and see to it that the server offers TLS")
 }
 
 fn refused(url: &ConnectionUrl, number: u16, message: &str) -> Error {
@@ -73,6 +86,12 @@ fn refused(url: &ConnectionUrl, number: u16, message: &str) -> Error {
                     .hint("the URL has no password: add it, or give the URL by url_env or url_file")
             }
         }
+        3159 => unencrypted(url),
+        1820 | 1862 | 3118 | 4151 => of(
+            ErrorKind::Invalid,
+            format!("the server at {} refuses the login: {message}", server(url)),
+        )
+        .hint("have the server's administrator unlock the account, or set a new password"),
         1049 => of(
             ErrorKind::NotFound,
             format!(

@@ -1,5 +1,6 @@
 -- A key that refers to a partitioned table has a copy for each partition, which has a parent. Columns of a parent that is not
--- read come by name, because nobody else knows them.
+-- read come by name, because nobody else knows them. A key of a period, which PostgreSQL has from 18 on, says that it is within the
+-- parent's: no join of equal values.
 SELECT k.conrelid AS table_oid,
        k.conname::text AS constraint_name,
        k.conkey AS columns,
@@ -22,4 +23,5 @@ JOIN pg_catalog.pg_class AS p ON p.oid = k.confrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.relnamespace
 LEFT JOIN unnest($1::oid[]) AS known(oid) ON known.oid = k.confrelid
 WHERE k.contype = 'f' AND k.conparentid = 0
+  AND (to_jsonb(k) ->> 'conperiod')::boolean IS NOT TRUE
 ORDER BY k.conrelid, k.conname

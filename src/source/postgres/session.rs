@@ -11,6 +11,9 @@ use crate::error::Result;
 use crate::source::lookup::{self, Lookup};
 use crate::source::{ConnectionUrl, Limits, patient};
 
+/// PostgreSQL limits transactions from 17 on; earlier versions do not know the setting. A query, so it comes after the snapshot.
+const WITHOUT_LIMIT: &str = "SELECT set_config('transaction_timeout', '0', true) WHERE current_setting('transaction_timeout', true) IS NOT NULL;";
+
 /// A connection in its transaction.
 pub(super) struct Session<'a> {
     pub(super) connection: PgConnection,
@@ -36,7 +39,7 @@ impl<'a> Session<'a> {
             queries: 0,
         };
         let begin = format!(
-            "{} {}",
+            "{} {} {WITHOUT_LIMIT}",
             include_str!("session.sql"),
             set_timeout(limits.statement)
         );
@@ -49,7 +52,7 @@ impl<'a> Session<'a> {
         let mut session = Self::open(self.url, self.limits).await?;
         // A snapshot's name has hexadecimal digits and dashes, and the statement takes no parameters.
         let import = format!(
-            "ROLLBACK; {} SET TRANSACTION SNAPSHOT '{}'; {}",
+            "ROLLBACK; {} SET TRANSACTION SNAPSHOT '{}'; {} {WITHOUT_LIMIT}",
             include_str!("session.sql"),
             snapshot.replace('\'', "''"),
             set_timeout(self.limits.statement)

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use crate::corpora::CORPORA;
 use crate::corpora::sql::{self, Keys, Sql};
 use crate::relvec::{Relvec, job, postgres, sqlite, stage};
-use crate::services::postgres_url;
+use crate::services::{postgres_source_url, postgres_url};
 
 /// The questions that were asked.
 type Asked = Arc<Mutex<Vec<Value>>>;
@@ -136,7 +136,7 @@ INSERT INTO tickets SELECT i, 'The printer on floor ' || i || ' is broken',
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_the_model_filters_out_have_no_document_and_the_rest_is_proved() {
     let relvec = Relvec::new();
-    let source = postgres_url().await;
+    let source = postgres_source_url().await;
     postgres(&source, TICKETS).await;
     let target = postgres_url().await;
     let (url, _) = contrary_model().await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
-use crate::services::{mariadb_url, postgres_url};
+use crate::services::{self, mariadb_url, postgres_source_url};
 
 const CHILDREN: usize = 20_000;
 const PARENTS: usize = 3;
@@ -76,7 +76,7 @@ async fn twenty_thousand_children_of_three_parents_all_arrive_in_order() {
         .execute(&mut sqlite)
         .await
         .expect("tables");
-    let postgres = postgres_url().await;
+    let postgres = postgres_source_url().await;
     let mut connection = PgConnection::connect(&postgres).await.expect("connects");
     let made = script(
         &format!("SELECT generate_series(1, {CHILDREN}) AS i"),
@@ -88,10 +88,7 @@ async fn twenty_thousand_children_of_three_parents_all_arrive_in_order() {
         .expect("tables");
     let mariadb = mariadb_url().await;
     let mut connection = MySqlConnection::connect(&mariadb).await.expect("connects");
-    let made = script(
-        &format!("SELECT seq AS i FROM seq_1_to_{CHILDREN}"),
-        "CONCAT('child ', i)",
-    );
+    let made = script(&services::numbers(CHILDREN), "CONCAT('child ', i)");
     sqlx::raw_sql(AssertSqlSafe(made))
         .execute(&mut connection)
         .await

@@ -5,10 +5,10 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
 use crate::corpora::sql::{self, Keys, Sql};
 use crate::corpora::{CORPORA, Corpus, Half};
 use crate::discovery;
-use crate::services::{mariadb_url, postgres_url};
+use crate::services::{mariadb_url, postgres_source_url};
 
 async fn postgres(corpus: &Corpus, keys: Keys) -> String {
-    let url = postgres_url().await;
+    let url = postgres_source_url().await;
     let script = sql::script(&(corpus.build)(), Sql::Postgres, keys);
     let connection = PgConnection::connect(&url).await.expect("connects");
     fill(connection, corpus, script).await;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use crate::relvec::{Relvec, job, mariadb, postgres, shop_sql, sqlite, stage};
-use crate::services::{mariadb_url, postgres_url};
+use crate::services::{mariadb_url, postgres_source_url, postgres_url};
 
 /// Asserts that a run moved the shop whole, and gives the number of chunks in the target.
 async fn assert_whole(run: &Value, code: i32, target: &str) -> i64 {
@@ -90,7 +90,7 @@ async fn sqlite_arrives_whole_and_again_is_a_no_op() {
 
 #[tokio::test]
 async fn postgres_arrives_whole_and_again_is_a_no_op() {
-    let source = postgres_url().await;
+    let source = postgres_source_url().await;
     postgres(&source, &shop_sql()).await;
     twice(&source).await;
 }
@@ -209,7 +209,7 @@ async fn a_number_that_two_versions_of_sqlite_write_differently_is_no_mismatch()
 #[tokio::test]
 async fn a_change_in_the_source_is_embedded_again_and_a_deletion_is_removed() {
     let relvec = Relvec::new();
-    let source = postgres_url().await;
+    let source = postgres_source_url().await;
     postgres(&source, &shop_sql()).await;
     let target = postgres_url().await;
     let (code, first) = relvec.run(&job(&source, &target));
@@ -234,7 +234,7 @@ async fn a_change_in_the_source_is_embedded_again_and_a_deletion_is_removed() {
 #[tokio::test]
 async fn no_secret_and_no_password_column_is_shown_or_kept() {
     let relvec = Relvec::new();
-    let source = postgres_url().await;
+    let source = postgres_source_url().await;
     postgres(&source, &shop_sql()).await;
     let target = postgres_url().await;
     let (code, run) = relvec.run(&job(&source, &target));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::relvec::{Relvec, job, mariadb, postgres, sqlite};
-use crate::services::{mariadb_url, postgres_url};
+use crate::services::{mariadb_url, postgres_source_url, postgres_url};
 
 /// Texts that end a string, a comment, a line, a template or a format, or that order somebody about.
 const HOSTILE: &[&str] = &[
@@ -118,7 +118,7 @@ async fn hostile_names_in_sqlite_change_nothing_outside_the_plan() {
 #[tokio::test]
 async fn hostile_names_in_postgres_change_nothing_outside_the_plan() {
     hostile_is_as_benign(HOSTILE, async |_, _, sql| {
-        let source = postgres_url().await;
+        let source = postgres_source_url().await;
         postgres(&source, &sql).await;
         source
     })

@@ -25,6 +25,7 @@ mod shipped;
 mod source_faults;
 mod source_mysql;
 mod source_postgres;
+mod source_versions;
 mod store_postgres;
 mod types;
 mod validation;

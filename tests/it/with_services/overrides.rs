@@ -5,7 +5,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{Connection, Executor as _, PgConnection};
 
 use crate::relvec::{Relvec, job, postgres, shop_sql, sqlite};
-use crate::services::{mariadb_url, postgres_url};
+use crate::services::{mariadb_url, postgres_source_url, postgres_url};
 
 /// What the shop has beside: values that a filter has to compare as what they are, and texts that would end a literal.
 const TICKETS: &str = r"
@@ -98,7 +98,7 @@ async fn filters_on_sqlite() {
 
 #[tokio::test]
 async fn filters_on_postgresql() {
-    let source = postgres_url().await;
+    let source = postgres_source_url().await;
     postgres(&source, TICKETS).await;
     every_filter(&source).await;
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
 use crate::relvec::{Relvec, postgres, shop_sql};
-use crate::services::{mariadb_url, postgres_url};
+use crate::services::{mariadb_url, postgres_source_url};
 use crate::sources::{Fault, Proxy, all, collect, table};
 
 const TABLES: &str = "
@@ -39,7 +39,7 @@ async fn run(url: &str, script: &'static str) {
 
 /// The servers, each with three tables.
 async fn servers() -> [String; 2] {
-    let servers = [postgres_url().await, mariadb_url().await];
+    let servers = [postgres_source_url().await, mariadb_url().await];
     for url in &servers {
         run(url, TABLES).await;
     }
@@ -185,7 +185,7 @@ async fn no_lock_is_kept_on_a_table_that_was_read() {
 #[tokio::test]
 async fn a_table_that_is_denied_is_an_open_question_and_the_run_goes_on() {
     let relvec = Relvec::new();
-    let url = postgres_url().await;
+    let url = postgres_source_url().await;
     postgres(&url, &shop_sql()).await;
     let (_, name) = url.rsplit_once('/').expect("a database");
     let rights = format!(

@@ -11,12 +11,12 @@ use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::services::postgres_url;
+use crate::services::postgres_source_url;
 use crate::sources::{HOSTILE, all, collect, keys, kinds, table};
 
 /// Makes a database from a script and gives its URL.
 async fn database(script: &str) -> String {
-    let url = postgres_url().await;
+    let url = postgres_source_url().await;
     let mut connection = PgConnection::connect(&url).await.expect("connects");
     sqlx::raw_sql(AssertSqlSafe(script.to_owned()))
         .execute(&mut connection)
@@ -399,7 +399,7 @@ async fn a_larger_table_is_estimated_unless_its_number_is_asked_for() {
 
 #[tokio::test]
 async fn each_way_of_not_getting_in_has_its_message() {
-    let url = postgres_url().await;
+    let url = postgres_source_url().await;
     let (server, _) = url.rsplit_once('/').expect("a database");
     let (_, place) = url.rsplit_once('@').expect("a user");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -29,7 +29,7 @@ pub(super) async fn end_sessions(url: &str) {
 /// Ends the sessions of others in a MariaDB database.
 async fn end_sessions_of_mariadb(url: &str) {
     let mut connection = MySqlConnection::connect(url).await.expect("it answers");
-    let sql = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()";
+    let sql = "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = database() AND id <> connection_id()";
     let sessions = sqlx::raw_sql(sql).fetch_all(&mut connection).await;
     let sessions = sessions.expect("sessions");
     assert!(!sessions.is_empty());

@@ -28,7 +28,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::mock_api::{DIMENSIONS, Mock, new_key, vector_of};
 use crate::relvec::{Ended, Relvec};
-use crate::services::postgres_url;
+use crate::services::{postgres_source_url, postgres_url};
 
 /// Rows of the source.
 const ROWS: u64 = 1_200;
@@ -130,7 +130,7 @@ impl Script {
     }
 
     async fn of_rows(rows: u64) -> Self {
-        let source = postgres_url().await;
+        let source = postgres_source_url().await;
         crate::relvec::postgres(&source, &notes(rows)).await;
         Self::new(&source).await
     }
