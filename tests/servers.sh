@@ -189,8 +189,9 @@ start_mysql_of() { # DATA
 
 start_mariadb_of() { # DATA
   write_administrator "$1/administrator.sql"
-  "${inside[@]}" /usr/bin/mariadb-install-db --no-defaults --datadir="$server_folder/db" --skip-test-db --auth-root-authentication-method=normal \
-    >"$1/install.log" 2>&1 || return 1
+  # Forced, because the chroot does not know this machine by its name.
+  "${inside[@]}" /usr/bin/mariadb-install-db --no-defaults --force --datadir="$server_folder/db" \
+    --skip-test-db --auth-root-authentication-method=normal >"$1/install.log" 2>&1 || return 1
   "${inside[@]}" /usr/sbin/mariadbd --no-defaults --datadir="$server_folder/db" --socket="$server_folder/socket" --pid-file="$server_folder/pid" \
     --bind-address=127.0.0.1 --port="$server_port" --skip-name-resolve --init-file="$server_folder/administrator.sql" \
     --character-set-server=utf8mb4 --innodb-flush-log-at-trx-commit=0 --max-connections=200 >"$1/server.log" 2>&1 &

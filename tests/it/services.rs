@@ -97,14 +97,40 @@ pub async fn mariadb_url() -> String {
     with_database(&administrator, &name)
 }
 
-/// Says whether a server is MySQL and not MariaDB: where the two differ, a test has an expectation for each.
-pub async fn is_mysql(url: &str) -> bool {
-    let mut connection = MySqlConnection::connect(url).await.expect("a server");
-    let version: String = sqlx::query_scalar("SELECT VERSION()")
-        .fetch_one(&mut connection)
-        .await
-        .expect("a version");
-    !version.contains("MariaDB")
+/// Which server speaks MySQL's language: where they differ, a test has an expectation for each.
+pub struct MysqlVersion {
+    /// Whether it is MySQL and not MariaDB.
+    pub is_mysql: bool,
+    /// Its version, as 8.0.36.
+    pub numbers: Vec<u32>,
+}
+
+impl MysqlVersion {
+    /// Asks the server.
+    pub async fn of(url: &str) -> Self {
+        let mut connection = MySqlConnection::connect(url).await.expect("a server");
+        let version: String = sqlx::query_scalar("SELECT VERSION()")
+            .fetch_one(&mut connection)
+            .await
+            .expect("a version");
+        let numbers = version
+            .split(['.', '-'])
+            .map_while(|part| part.parse().ok());
+        Self {
+            is_mysql: !version.contains("MariaDB"),
+            numbers: numbers.collect(),
+        }
+    }
+
+    /// Whether it is MySQL of at least this version.
+    pub fn is_mysql_from(&self, least: &[u32]) -> bool {
+        self.is_mysql && self.numbers.as_slice() >= least
+    }
+
+    /// Whether it is MariaDB of at least this version.
+    pub fn is_mariadb_from(&self, least: &[u32]) -> bool {
+        !self.is_mysql && self.numbers.as_slice() >= least
+    }
 }
 
 /// Gives the version of a PostgreSQL, as 140002.

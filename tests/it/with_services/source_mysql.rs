@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
-use crate::services::{is_mysql, mariadb_url, numbers, user_of};
+use crate::services::{MysqlVersion, mariadb_url, numbers, user_of};
 use crate::sources::{HOSTILE, all, collect, keys, kinds, table};
 
 async fn run(url: &str, script: String) {
@@ -54,13 +54,13 @@ UPDATE types SET id = 18446744073709551615 WHERE id = 2;"#;
 #[tokio::test]
 async fn types_and_values_of_every_sort_arrive() {
     let url = mariadb_url().await;
-    let is_mysql = is_mysql(&url).await;
-    let (script, own) = if is_mysql {
-        // Types of MariaDB alone.
+    let version = MysqlVersion::of(&url).await;
+    let is_mysql = version.is_mysql;
+    let (script, own) = if version.is_mariadb_from(&[10, 7]) {
+        (TYPES.to_owned(), "net other, uid uuid")
+    } else {
         let script = TYPES.replace("net inet6, uid uuid", "net varchar(39), uid char(36)");
         (script, "net text, uid text")
-    } else {
-        (TYPES.to_owned(), "net other, uid uuid")
     };
     run(&url, script).await;
     let collected = collect(&url, &all(10)).await.expect("collects");
@@ -159,7 +159,7 @@ ALTER TABLE refers RENAME COLUMN id TO renamed;";
 #[tokio::test]
 async fn keys_indexes_and_sorts_of_tables_arrive() {
     let url = database(KEYS).await;
-    let is_mysql = is_mysql(&url).await;
+    let is_mysql = MysqlVersion::of(&url).await.is_mysql;
     if !is_mysql {
         run(&url, "CREATE SEQUENCE counter".to_owned()).await;
     }
@@ -503,7 +503,7 @@ async fn documents_are_those_of_one_instant() {
 async fn keys_are_in_the_order_of_their_bytes_blanks_and_all() {
     let long = "k".repeat(700);
     let url = mariadb_url().await;
-    let collation = if is_mysql(&url).await {
+    let collation = if MysqlVersion::of(&url).await.is_mysql {
         "utf8mb4_0900_bin"
     } else {
         "utf8mb4_nopad_bin"

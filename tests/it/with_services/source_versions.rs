@@ -10,36 +10,22 @@ use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
-use crate::services::{mariadb_url, numbers, postgres_source_url, postgres_version, user_of};
+use crate::services::{
+    MysqlVersion, mariadb_url, numbers, postgres_source_url, postgres_version, user_of,
+};
 use crate::sources::{all, collect, table, types};
 
-/// A server that speaks MySQL's language.
+/// A database of a server that speaks MySQL's language.
 struct Server {
     url: String,
-    /// MySQL's version; none of MariaDB.
-    mysql: Option<Vec<u32>>,
+    version: MysqlVersion,
 }
 
 impl Server {
     async fn new() -> Self {
         let url = mariadb_url().await;
-        let mut connection = MySqlConnection::connect(&url).await.expect("connects");
-        let version: String = sqlx::query_scalar("SELECT VERSION()")
-            .fetch_one(&mut connection)
-            .await
-            .expect("a version");
-        let numbers = version
-            .split(['.', '-'])
-            .map_while(|part| part.parse().ok());
-        let mysql = (!version.contains("MariaDB")).then(|| numbers.collect());
-        Self { url, mysql }
-    }
-
-    /// Whether it is MySQL of at least this version.
-    fn is_mysql(&self, least: [u32; 3]) -> bool {
-        self.mysql
-            .as_ref()
-            .is_some_and(|version| version.as_slice() >= &least[..])
+        let version = MysqlVersion::of(&url).await;
+        Self { url, version }
     }
 
     fn database(&self) -> &str {
@@ -98,20 +84,27 @@ async fn hidden_columns_keys_and_expressions_arrive() {
     let low = hidden.columns.iter().find(|column| column.name == "low");
     assert!(low.is_some_and(|low| low.generated));
     let by_lower = hidden.indexes.iter().find(|index| index.name == "by_lower");
-    assert_eq!(by_lower.is_some(), server.is_mysql([8, 0, 13]));
+    assert_eq!(
+        by_lower.is_some(),
+        server.version.is_mysql_from(&[8, 0, 13])
+    );
     let expressions = hidden.indexes.iter().filter(
         |index| matches!(&index.parts[..], [IndexPart::Expression(sql)] if !sql.is_empty()),
     );
     assert_eq!(
         expressions.count(),
-        if server.is_mysql([8, 0, 17]) { 2 } else { 0 }
+        if server.version.is_mysql_from(&[8, 0, 17]) {
+            2
+        } else {
+            0
+        }
     );
     assert!(
         hidden.unique_keys.is_empty(),
         "an expression is no column's key"
     );
     let keyless = table(&metadata, "keyless");
-    if server.is_mysql([8, 0, 30]) {
+    if server.version.is_mysql_from(&[8, 0, 30]) {
         assert_eq!(keyless.primary_key, ["my_row_id"]);
         assert_eq!(types(keyless), "my_row_id integer, body text");
     } else {
@@ -143,7 +136,7 @@ async fn statistics_are_those_of_now() {
     assert_eq!(before, 0);
     assert_eq!(
         cached == 0,
-        server.is_mysql([8, 0, 0]),
+        server.version.is_mysql,
         "MySQL says what it said before"
     );
     let selection = Selection {
@@ -168,11 +161,7 @@ async fn rights_that_come_by_a_role_count() {
     server
         .run("CREATE TABLE open1(id int PRIMARY KEY); INSERT INTO open1 VALUES (1); CREATE TABLE closed(id int PRIMARY KEY)")
         .await;
-    let whose = if server.is_mysql([8, 0, 0]) {
-        "TO"
-    } else {
-        "FOR"
-    };
+    let whose = if server.version.is_mysql { "TO" } else { "FOR" };
     let rights = format!(
         "CREATE ROLE o{{user_name}}; GRANT SELECT ON {{database}}.open1 TO o{{user_name}}; GRANT o{{user_name}} TO {{user}};
          SET DEFAULT ROLE o{{user_name}} {whose} {{user}}"
@@ -189,7 +178,7 @@ async fn a_login_that_wants_encryption_says_so() {
     server.run("CREATE TABLE open1(id int PRIMARY KEY)").await;
     let url = server.user("GRANT SELECT ON {database}.* TO {user}").await;
     let plain = format!("{url}?ssl-mode=DISABLED");
-    if server.is_mysql([8, 0, 0]) {
+    if server.version.is_mysql {
         let error = collect(&plain, &all(1))
             .await
             .expect_err("caching_sha2_password");
@@ -205,7 +194,7 @@ async fn a_login_that_wants_encryption_says_so() {
     collect(&url, &all(1))
         .await
         .expect("encrypted where the server can");
-    if server.is_mysql([8, 0, 0]) {
+    if server.version.is_mysql {
         // The server knows the digest now, and the password is not sent again.
         collect(&plain, &all(1)).await.expect("a login by digest");
     }
