@@ -46,6 +46,12 @@ pub enum Command {
     Schema(SchemaArgs),
     /// Lists runs, and shows, explains, answers, cancels, retries or validates one
     Runs(RunsArgs),
+    /// Makes, lists and revokes the tokens that the gateway asks for
+    Token {
+        /// What to do with tokens.
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Says where the embedded target is, or stops it
     Target {
         /// What to do with the embedded target.
@@ -103,7 +109,7 @@ pub struct JobArgs {
 /// `relvec serve`
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// The address to listen on; loopback only
+    /// The address to listen on; beyond loopback, callers have to show tokens
     #[arg(long, default_value = "127.0.0.1:7070")]
     pub listen: std::net::SocketAddr,
 }
@@ -222,6 +228,44 @@ pub struct HandlersArgs {
 pub struct SchemaArgs {
     /// The schema's name; without it, the names are listed
     pub name: Option<String>,
+}
+
+/// `relvec token`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Makes a token and prints it, this once
+    Create(TokenArgs),
+    /// Lists the tokens, never their text
+    List {
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Revokes a token: a gateway that runs refuses it within a second
+    Revoke {
+        /// The token's id
+        id: String,
+    },
+}
+
+/// `relvec token create`
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Whose runs the token is for; `local` is the command line's own
+    #[arg(long)]
+    pub tenant: String,
+    /// What it allows: some of submit, read, answer and admin, with commas between them
+    #[arg(long, value_name = "SCOPES")]
+    pub scope: String,
+    /// What people call it
+    #[arg(long)]
+    pub name: Option<String>,
+    /// When it stops working: 30d, 12h, 2027-01-31 or an instant in RFC 3339; never if absent
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
+    /// How the token is printed; for people, it stands alone on standard output
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// `relvec runs`

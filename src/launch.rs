@@ -12,13 +12,15 @@ pub mod explain;
 mod failpoint;
 pub mod files;
 pub mod graphs;
+mod clean;
 pub mod job;
+mod permission;
 pub mod retry;
 pub mod run;
 pub mod schema_errors;
 pub mod shelf;
 
-pub use self::job::{PreparedJob, prepare, set};
+pub use self::job::{PreparedJob, prepare, prepare_within, set};
 pub use self::run::{Accepted, Control, Launch, Owned, Request};
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ pub mod commands;
 pub mod error;
 pub mod settings;
 pub mod logging;
+pub mod access;
+pub mod allowed;
 pub mod graph;
 pub mod model;
 pub mod source;

@@ -7,6 +7,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::error::Result;
+use crate::service::redact::LogWriter;
 use crate::settings::{LogFormat, Settings};
 
 /// Sends what is left when it is dropped.
@@ -22,7 +23,7 @@ pub struct Logging {
 /// # Errors
 /// The collector's address is not a URL, or this relvec was built without the feature that sends to one.
 pub fn start(settings: &Settings) -> Result<Logging> {
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(LogWriter::default);
     let lines = match settings.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines

@@ -7,6 +7,7 @@ use clap::Parser as _;
 use relvec::cli::Cli;
 use relvec::error::{Error, ErrorKind, Result};
 use relvec::logging;
+use relvec::service::redact::edge;
 use relvec::settings::Settings;
 
 fn main() -> ExitCode {
@@ -32,8 +33,8 @@ fn run(cli: Cli) -> Result<u8> {
 /// Prints an error with its next steps. A closed standard error is no reason to panic.
 fn report(error: &Error) {
     let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "error: {error}");
+    let _ = writeln!(stderr, "error: {}", edge(&error.to_string()));
     for hint in error.hints() {
-        let _ = writeln!(stderr, "  next: {hint}");
+        let _ = writeln!(stderr, "  next: {}", edge(hint));
     }
 }

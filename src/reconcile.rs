@@ -8,14 +8,13 @@
 
 use futures::TryStreamExt as _;
 use futures::stream::{self, StreamExt as _};
-use secrecy::SecretString;
 
 use crate::error::{ErrorKind, Result};
 use crate::model::plan::MigrationPlan;
 use crate::model::validation::{Check, EntityValidation, VectorSample};
 use crate::service::embedding::EmbeddingApi;
 use crate::service::target::{TableFacts, Target, Wanted};
-use crate::source::{self, Snapshot};
+use crate::source::{self, Place, Snapshot};
 
 pub mod entity;
 mod partitions;
@@ -69,16 +68,16 @@ pub struct Comparison {
 /// The source or the target cannot be read.
 pub async fn compare(
     plan: &MigrationPlan,
-    source_url: &SecretString,
-    target_url: &SecretString,
+    source: impl Into<Place>,
+    target: impl Into<Place>,
     vectors: Vectors<'_>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Comparison> {
-    let mut target = Target::open(target_url, &plan.target).await?;
+    let mut target = Target::open(target, &plan.target).await?;
     let facts = target.facts().await?;
     let names: Vec<String> = plan.entities.iter().map(|e| e.name.clone()).collect();
     let mut exact = Exact::draw(&mut target, facts.as_ref(), &names, vectors.recall).await?;
-    let driver = source::open(source_url)?;
+    let driver = source::open(source)?;
     let multiplying = source::fan_out::multiplying(driver.as_ref(), plan).await?;
     let mut snapshot = driver.snapshot().await?;
     let mut comparison = Comparison {

@@ -14,8 +14,10 @@ use serde::de::value::Error as WordError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::job::ExecutionMode;
 
+mod access;
 mod keep;
 
+pub use self::access::AccessSettings;
 pub use self::keep::{Keep, Kept};
 
 /// What the environment decides.
@@ -37,6 +39,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Where spans are sent (OTLP over HTTP): `RELVEC_OTLP_ENDPOINT`, else nowhere.
     pub otlp_endpoint: Option<String>,
+    /// Who may use the gateway, and what a caller's job may reach.
+    pub access: AccessSettings,
 }
 
 /// Where the run store is.
@@ -218,6 +222,7 @@ impl Settings {
             runs: RunSettings::from_environment()?,
             log_format: LogFormat::from_environment()?,
             otlp_endpoint: variable("RELVEC_OTLP_ENDPOINT"),
+            access: AccessSettings::from_environment()?,
         })
     }
 

@@ -106,6 +106,7 @@ pub fn input() -> RunInput {
             answers: BTreeMap::new(),
             artifacts: PathBuf::new(),
             cache: PathBuf::new(),
+            allowed: relvec::allowed::Allowed::everything(),
             cancel: CancellationToken::new(),
         },
         recorded: Vec::new(),

@@ -10,6 +10,7 @@ pub mod jobs;
 mod runs;
 mod target;
 mod test;
+mod token;
 mod validate;
 
 use std::io::Write as _;
@@ -26,8 +27,8 @@ use crate::settings::Settings;
 /// What the command could not do; `main` prints it with its hints.
 pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
     match cli.command {
-        Command::Demo(args) => crate::demo::demo(&args, settings).await,
-        Command::Run(args) => jobs::run(args, settings).await,
+        Command::Demo(args) => Box::pin(crate::demo::demo(&args, settings)).await,
+        Command::Run(args) => Box::pin(jobs::run(args, settings)).await,
         Command::Serve(args) => crate::http::serve(settings, args.listen).await.map(|()| 0),
         Command::Validate(args) => validate::validate(&args, &settings),
         Command::Test(args) => test::test(&args, &settings).await,
@@ -39,6 +40,7 @@ pub async fn dispatch(cli: Cli, settings: Settings) -> Result<u8> {
         Command::Schema(args) => graphs::print_schema(&args),
         Command::Runs(args) => runs::runs(args, settings).await,
         Command::Target { command } => target::target(command, &settings).await,
+        Command::Token { command } => token::token(command, &settings).await,
         Command::EmbedServer(args) => jobs::embed_server(&args).await,
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::event::{Artifact, Event, LogLevel, Progress, Question};
 use super::handler::HandlerError;
+use crate::allowed::Allowed;
 
 /// Secrets of a run by name. They live in memory only: no output, event or store ever holds one.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,11 @@ impl Secrets {
     /// Records that a secret which the run once had cannot be had again, and why: only a stage that needs it fails.
     pub fn withhold(&mut self, name: impl Into<String>, why: impl Into<String>) {
         self.gone.insert(name.into(), why.into());
+    }
+
+    /// Gives every secret.
+    pub fn values(&self) -> impl Iterator<Item = &SecretString> {
+        self.known.values()
     }
 
     /// Gives a secret, if the job has it.
@@ -66,6 +72,8 @@ pub struct RunEnvironment {
     pub artifacts: PathBuf,
     /// A folder that outlives the run: virtual environments, the embedded target.
     pub cache: PathBuf,
+    /// What of the network and of this machine the run may reach.
+    pub allowed: Allowed,
     /// Cancels the run.
     pub cancel: CancellationToken,
 }
@@ -200,6 +208,12 @@ impl Context {
     #[must_use]
     pub fn artifacts(&self) -> &Path {
         &self.run.environment.artifacts
+    }
+
+    /// Gives what of the network and of this machine the run may reach.
+    #[must_use]
+    pub fn allowed(&self) -> &Allowed {
+        &self.run.environment.allowed
     }
 
     /// Gives the folder that outlives the run.

@@ -153,6 +153,7 @@ async fn run(plan: Plan, case: &Case) -> Ran {
             // A mock writes nothing.
             artifacts: PathBuf::new(),
             cache: PathBuf::new(),
+            allowed: crate::allowed::Allowed::everything(),
             cancel: CancellationToken::new(),
         },
         recorded: Vec::new(),

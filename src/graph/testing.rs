@@ -314,6 +314,7 @@ pub(super) fn environment() -> RunEnvironment {
         answers: BTreeMap::new(),
         artifacts: std::path::PathBuf::from("not-used"),
         cache: std::path::PathBuf::from("not-used"),
+        allowed: crate::allowed::Allowed::everything(),
         cancel: CancellationToken::new(),
     }
 }

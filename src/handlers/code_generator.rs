@@ -205,6 +205,7 @@ mod tests {
             answers: BTreeMap::new(),
             artifacts: folder.path().to_owned(),
             cache: folder.path().to_owned(),
+            allowed: crate::allowed::Allowed::everything(),
             cancel: CancellationToken::new(),
         };
         let ctx = Context::new(

@@ -5,7 +5,7 @@ use crate::graph::event::{LogLevel, Question};
 use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
 use crate::model::job::{JobInput, secret};
 use crate::model::metadata::{RawMetadata, TableRef};
-use crate::source::{self, Counts, Selection};
+use crate::source::{self, Counts, Place, Selection};
 
 const CONTINUE: &str = "continue";
 const STOP: &str = "stop";
@@ -39,7 +39,7 @@ impl NodeHandler for CollectMetadata {
             },
             ..Selection::default()
         };
-        let driver = source::open(url)?;
+        let driver = source::open(Place::within(url, ctx.allowed()))?;
         let collected = tokio::select! {
             collected = driver.collect(&selection) => collected?,
             () = ctx.cancellation().cancelled() => {

@@ -19,6 +19,7 @@ use crate::model::generated::{GeneratedCode, GeneratedInfra};
 use crate::model::job::{ExecutionMode, JobInput};
 use crate::service::docker::Docker;
 
+mod addresses;
 mod container;
 mod environment;
 mod orphans;
@@ -101,7 +102,7 @@ enum Place {
 /// Gives what the job says, or what a person answered where that is not possible.
 async fn place(job: &JobInput, ctx: &Context) -> Result<Place, HandlerError> {
     match job.execution.mode {
-        ExecutionMode::Process => return Ok(Place::Process),
+        ExecutionMode::Process => return process_if_allowed(ctx),
         ExecutionMode::Simulate => return Ok(Place::Nowhere),
         ExecutionMode::Container => {}
     }
@@ -114,8 +115,9 @@ async fn place(job: &JobInput, ctx: &Context) -> Result<Place, HandlerError> {
     };
     match answer.map(|answer| answer.choice.as_str()) {
         Some("process") => {
+            let place = process_if_allowed(ctx)?;
             answered("process");
-            return Ok(Place::Process);
+            return Ok(place);
         }
         Some("simulate") => {
             answered("simulate");
@@ -134,6 +136,16 @@ async fn place(job: &JobInput, ctx: &Context) -> Result<Place, HandlerError> {
         }
         Err(error) => Err(HandlerError::permanent(HandlerError::from(error).message)),
     }
+}
+
+/// A job that was accepted may be executed by a gateway with other rules, and an answer is checked by nobody before.
+fn process_if_allowed(ctx: &Context) -> Result<Place, HandlerError> {
+    if ctx.allowed().process() {
+        return Ok(Place::Process);
+    }
+    Err(HandlerError::permanent(
+        "this gateway runs no migration as a process of its machine: use `execution.mode` `container`, or let the operator allow `process`",
+    ))
 }
 
 async fn until_cancelled<T>(
@@ -253,6 +265,7 @@ mod tests {
             answers: std::collections::BTreeMap::new(),
             artifacts: PathBuf::new(),
             cache: PathBuf::new(),
+            allowed: crate::allowed::Allowed::everything(),
             cancel: tokio_util::sync::CancellationToken::new(),
         };
         let cancel = run.cancel.child_token();

@@ -219,6 +219,7 @@ mod tests {
                 .collect::<BTreeMap<_, _>>(),
             artifacts: PathBuf::from("not-used"),
             cache: PathBuf::from("not-used"),
+            allowed: crate::allowed::Allowed::everything(),
             cancel: CancellationToken::new(),
         };
         // Nobody reads what the gate says here.

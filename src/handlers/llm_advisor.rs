@@ -172,14 +172,14 @@ fn service(spec: &LlmSpec, model: &str, ctx: &Context) -> Result<Box<dyn Languag
     match spec.provider {
         LlmProvider::Gemini => {
             let key = key.ok_or_else(|| without_key(spec, "GOOGLE_API_KEY"))?;
-            Ok(Box::new(Gemini::new(base_url, model, key)?))
+            Ok(Box::new(Gemini::new(base_url, model, key, ctx.allowed())?))
         }
         LlmProvider::Openai => {
             let needs_none = base_url.is_some() && spec.api_key_env.is_none();
             if key.is_none() && !needs_none {
                 return Err(without_key(spec, "OPENAI_API_KEY"));
             }
-            Ok(Box::new(OpenAi::new(base_url, model, key)?))
+            Ok(Box::new(OpenAi::new(base_url, model, key, ctx.allowed())?))
         }
     }
 }

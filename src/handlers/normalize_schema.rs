@@ -11,7 +11,7 @@ use crate::graph::handler::{HandlerError, NoParams, NodeHandler, ParamError};
 use crate::model::job::secret;
 use crate::model::metadata::{RawMetadata, TableRef};
 use crate::model::schema_context::{Join, JoinOrigin, SchemaContext};
-use crate::source::{self, Lookup, SourceDriver};
+use crate::source::{self, Lookup, Place, SourceDriver};
 
 mod classes;
 mod joins;
@@ -34,7 +34,9 @@ impl NodeHandler for NormalizeSchema {
     }
 
     async fn run(&self, input: RawMetadata, ctx: &Context) -> Result<SchemaContext, HandlerError> {
-        let driver = ctx.secret(secret::SOURCE_URL).map(source::open);
+        let driver = ctx
+            .secret(secret::SOURCE_URL)
+            .map(|url| source::open(Place::within(url, ctx.allowed())));
         let (context, lookups) = match driver {
             Some(Ok(driver)) => understand(&input, driver.as_ref()).await,
             Some(Err(_)) | None => (normalize(&input), Lookups::default()),

@@ -22,6 +22,7 @@ use crate::service::embedding::EmbeddingApi;
 use crate::service::hashed::{self, HashedEmbedder};
 use crate::service::{python, target};
 use crate::settings;
+use crate::source::Place;
 
 /// What `with = {…}` holds.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -117,7 +118,8 @@ async fn validate(
         return Ok(verdict::unverified(reason, checks));
     }
     let source = ctx.need_secret(secret::SOURCE_URL)?;
-    let target = target::resolve(job, ctx).await?;
+    let source = Place::within(source, ctx.allowed());
+    let target = target::place(job, ctx).await?;
     let total = code
         .plan
         .entities
@@ -128,7 +130,9 @@ async fn validate(
     let own = own_model(code);
     let key = ctx.secret(secret::EMBEDDING_API_KEY).cloned();
     let api = match own {
-        None if params.embed_again > 0 => EmbeddingApi::new(&code.plan.embedding, key)?,
+        None if params.embed_again > 0 => {
+            EmbeddingApi::new(&code.plan.embedding, key, ctx.allowed())?
+        }
         Some(_) | None => None,
     };
     let vectors = Vectors {
@@ -137,7 +141,7 @@ async fn validate(
         embedded_again: params.embed_again,
         recall: params.recall,
     };
-    let compared = reconcile::compare(&code.plan, source, &target, vectors, &progress);
+    let compared = reconcile::compare(&code.plan, source, target, vectors, &progress);
     let mut comparison = compared.await?;
     if api.is_none() && params.embed_again > 0 {
         comparison.vectors.not_embedded = Some(match own {

@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::graph::diagnostic::Diagnostic;
 use crate::graph::preview::{Preview, preview};
 use crate::launch::graphs::{self, GraphOrigin};
-use crate::launch::prepare;
+use crate::launch::prepare_within;
 use crate::launch::shelf::{Defect, Shelved, Unusable};
 use crate::store::sha256;
 
@@ -152,7 +152,8 @@ pub(super) async fn plan(
 ) -> Result<Json<Vec<Preview>>, Problem> {
     let job: Value = body::read(&headers, body).await?;
     let ready = gateway.desk().shelf().get(&name)?;
-    let job = prepare(&job, gateway.launch().variables())?;
+    let launch = gateway.launch();
+    let job = prepare_within(&job, launch.variables(), launch.allowed())?;
     let plan = ready.select(&job.input.selection())?;
     let input = serde_json::to_value(&job.input)
         .map_err(|error| Error::new(ErrorKind::Internal, "the job is not JSON").because(error))?;

@@ -11,15 +11,16 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 use uuid::Uuid;
 
+use super::access::Access;
 use super::extract::{Asked, Segments};
 use super::gateway::Gateway;
 use super::problem::Problem;
 use super::{body, idempotency};
 use crate::error::{Error, ErrorKind};
 use crate::graph::event::{Question, RunStatus};
-use crate::launch::{Request, prepare};
+use crate::launch::{Request, prepare_within};
 use crate::model::run::{RunDocument, RunSummary};
-use crate::store::{LOCAL, Origin, RunFilter};
+use crate::store::{Origin, RunFilter};
 
 const DEFAULT_LIMIT: u32 = 50;
 const MOST_LIMIT: u32 = 200;
@@ -89,6 +90,7 @@ pub struct RunPage {
         (status = 507, description = "the disk of the run store is full", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn submit(
     State(gateway): State<Gateway>,
+    access: Access,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -96,14 +98,14 @@ pub(super) async fn submit(
     let key = idempotency::key(&headers)?;
     let launch = gateway.launch();
     let graph = gateway.desk().shelf().get(&graph)?;
-    let job = prepare(&input, launch.variables())?;
+    let job = prepare_within(&input, launch.variables(), launch.allowed())?;
     graph.check(&job.input.selection())?;
     gateway.admit().await?;
     let accepted = launch
         .accept(Request {
             graph: &graph,
             job,
-            tenant: LOCAL,
+            tenant: access.tenant(),
             origin: Origin::Gateway,
             idempotency_key: key.as_deref(),
         })
@@ -126,6 +128,7 @@ pub(super) async fn submit(
         headers(("Link" = String, description = "the next page, with `rel=\"next\"`; absent where this is the last")))))]
 pub(super) async fn list(
     State(gateway): State<Gateway>,
+    access: Access,
     Asked(page): Asked<Page>,
     uri: Uri,
 ) -> Result<Response, Problem> {
@@ -137,7 +140,7 @@ pub(super) async fn list(
         ));
     }
     let filter = RunFilter {
-        tenant: Some(LOCAL.to_owned()),
+        tenant: Some(access.tenant().to_owned()),
         status: page.status,
         graph: page.graph,
         before: page.cursor.as_deref().map(cursor).transpose()?,

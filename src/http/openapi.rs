@@ -26,6 +26,8 @@ use crate::model::job::JobInput;
 use crate::model::run::RunDocument;
 use crate::store::sha256;
 
+mod security;
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -78,7 +80,11 @@ pub(super) async fn document(headers: HeaderMap) -> Response {
 #[must_use]
 pub fn describe() -> Value {
     let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
-    document["components"] = json!({ "schemas": schemas() });
+    document["components"] = json!({
+        "schemas": schemas(),
+        "securitySchemes": security::schemes(),
+    });
+    security::add(&mut document);
     complete(&mut document);
     document
 }
@@ -128,7 +134,7 @@ const EVERYWHERE: [(&str, &str); 4] = [
     ),
     (
         "403",
-        "the `Host` or the `Origin` is not one that the gateway answers to",
+        "the `Host` or the `Origin` is not one that the gateway answers to, or the token does not have the route's scope",
     ),
     ("500", "relvec met a fault of its own"),
     (

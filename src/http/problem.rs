@@ -13,6 +13,7 @@ use crate::graph::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::diff::GraphDiff;
 use crate::launch::retry::Refusal;
 use crate::launch::shelf::Unusable;
+use crate::service::redact;
 
 /// When somebody who asked too much may ask again, in seconds.
 const RETRY_AFTER: &str = "5";
@@ -155,6 +156,8 @@ impl IntoResponse for Problem {
         let status =
             StatusCode::from_u16(details.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         details.request_id = request_id();
+        redact::clean_in_place(&mut details.detail);
+        details.hints.iter_mut().for_each(redact::clean_in_place);
         let body = serde_json::to_vec(&details).unwrap_or_default();
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (status, content_type, body).into_response();
@@ -162,7 +165,9 @@ impl IntoResponse for Problem {
             let seconds = HeaderValue::from_static(RETRY_AFTER);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
-        response.headers_mut().extend(headers);
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value);
+        }
         response
     }
 }

@@ -8,13 +8,14 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::access::Access;
 use super::extract::Segments;
 use super::gateway::Gateway;
 use super::jobs::id;
 use super::problem::Problem;
 use super::{body, idempotency};
 use crate::launch::retry::{Retried, RetryRequest, Wanted};
-use crate::store::{LOCAL, Origin};
+use crate::store::Origin;
 
 /// What of a run is done again; `{}` for what did not end well and what depends on it.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -49,6 +50,7 @@ pub struct NewRetry {
         (status = 507, description = "the disk of the run store is full", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn retry(
     State(gateway): State<Gateway>,
+    access: Access,
     Segments(run_id): Segments<String>,
     headers: HeaderMap,
     body: Body,
@@ -67,7 +69,7 @@ pub(super) async fn retry(
             run_id,
             wanted: Wanted::new(&from, &only)?,
             accept_drift,
-            tenant: LOCAL,
+            tenant: access.tenant(),
             origin: Origin::Gateway,
             idempotency_key: key.as_deref(),
         })

@@ -11,8 +11,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Door;
 use super::gateway::Gateway;
+use super::server::Limits;
 use super::{openapi, serve_on, server};
+use crate::allowed::Allowed;
 use crate::launch::tests::{PASSWORD, chain, graph, inline_job, launch, referring_job};
 
 mod answers;
@@ -65,10 +68,14 @@ impl Served {
     async fn at(home: TempDir) -> Self {
         let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let gateway = Gateway::new(launch(home.path()).await);
+        let launch = launch(home.path()).await;
+        let (store, access) = (launch.store().clone(), &launch.settings().access);
+        let door = Door::open(store, access, Allowed::everything(), address.ip()).await;
+        let door = door.unwrap();
+        let gateway = Gateway::new(launch);
         gateway.recover().await.unwrap();
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve_on(listener, gateway, stop.clone()));
+        let server = tokio::spawn(serve_on(listener, gateway, door, stop.clone()));
         let client = crate::service::http::client(PATIENCE, true).unwrap();
         Self {
             home,
@@ -502,10 +509,13 @@ async fn other_hosts_and_origins_are_refused() {
             .status(),
         StatusCode::OK
     );
-    let public = server::bind("0.0.0.0:0".parse().unwrap())
-        .await
-        .unwrap_err();
-    assert!(public.to_string().contains("loopback"), "{public}");
+    let home = tempfile::tempdir().unwrap();
+    let launch = launch(home.path()).await;
+    let (store, access) = (launch.store().clone(), &launch.settings().access);
+    let public = "0.0.0.0".parse().unwrap();
+    let refused = Door::open(store, access, Allowed::everything(), public).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("without access tokens"), "{refused}");
 }
 
 #[tokio::test]
@@ -577,14 +587,12 @@ async fn slow_headers_end_the_connection() {
     let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let header_time = Duration::from_millis(100);
+    let limits = Limits {
+        header_time: Duration::from_millis(100),
+        connections: 8,
+    };
     let routes = axum::Router::new();
-    let running = tokio::spawn(server::run_with(
-        listener,
-        routes,
-        stop.clone(),
-        header_time,
-    ));
+    let running = tokio::spawn(server::run(listener, routes, limits, stop.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: lo")

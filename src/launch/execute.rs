@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 
+use super::clean;
 use super::failpoint::{self, Side};
 use super::run::{Control, Launch, Owned, recorded};
 use crate::error::{Error, Result};
@@ -15,6 +16,7 @@ use crate::graph::result::RunInput;
 use crate::graph::run::Run;
 use crate::model::run::RunDocument;
 use crate::report::Report;
+use crate::service::redact;
 use crate::store::{Claim, Held, StoredRun, make_private_folder};
 
 /// The most events that are recorded in one transaction.
@@ -59,6 +61,7 @@ impl Launch {
                 return self.store().document(run_id).await;
             }
         };
+        let _kept = redact::keep(secrets.values());
         self.bring_files(&stored).await?;
         let environment = RunEnvironment {
             run_id,
@@ -66,6 +69,7 @@ impl Launch {
             answers: stored.answers.clone(),
             artifacts: self.settings().artifacts(run_id),
             cache: self.settings().cache(),
+            allowed: self.allowed().clone(),
             cancel: control.token().clone(),
         };
         let clock = Clock {
@@ -150,6 +154,7 @@ impl Launch {
             {
                 batch.push(next);
             }
+            batch.iter_mut().for_each(clean::clean);
             if failure.is_none() {
                 let kept: Vec<Event> = batch
                     .iter()

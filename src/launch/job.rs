@@ -10,7 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::schema_errors;
+use super::{permission, schema_errors};
+use crate::allowed::Allowed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::Secrets;
 use crate::model::job::{
@@ -45,6 +46,14 @@ pub struct PreparedJob {
 /// The job does not fit its schema (the message names each place), a reference leads nowhere, a URL is not one, or source
 /// and target are the same database.
 pub fn prepare(job: &Value, variable: Variables) -> Result<PreparedJob> {
+    prepare_within(job, variable, &Allowed::everything())
+}
+
+/// Checks a job as [`prepare`] does, and that everything in it is allowed, before anything is read that it refers to.
+///
+/// # Errors
+/// As [`prepare`]; and the job names a host, a file, a variable or an execution that is not allowed.
+pub fn prepare_within(job: &Value, variable: Variables, allowed: &Allowed) -> Result<PreparedJob> {
     schema_errors::check::<JobInput>(job, "job").map_err(|error| {
         if job.get("source").is_some() {
             return error;
@@ -59,6 +68,7 @@ pub fn prepare(job: &Value, variable: Variables) -> Result<PreparedJob> {
         .because(error)
     })?;
     check_references(&input)?;
+    permission::check(&input, allowed)?;
     let mut inline_secrets = Vec::new();
     let source = take_password(
         &mut input.source.url,
@@ -91,6 +101,7 @@ pub fn prepare(job: &Value, variable: Variables) -> Result<PreparedJob> {
     }
     find_references(&input, variable, &mut secrets)?;
     check_urls(&secrets)?;
+    permission::check_databases(&secrets, allowed)?;
     let has_key = secrets.get(secret::LLM_API_KEY).is_some();
     let llm = &input.llm;
     let needs_none =

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::graphs::{self, GraphOrigin, GraphSource};
 use super::job::{PreparedJob, Variables, recover};
 use super::shelf::ReadyGraph;
+use crate::allowed::Allowed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::Secrets;
 use crate::graph::diagnostic::Diagnostics;
@@ -143,6 +144,7 @@ pub struct Launch {
     variable: Variables,
     /// Secrets that stood in jobs which this process accepted, until their runs are over: nobody else has them.
     held: Arc<Mutex<HashMap<Uuid, Secrets>>>,
+    allowed: Allowed,
 }
 
 impl Launch {
@@ -155,7 +157,21 @@ impl Launch {
             catalog,
             variable,
             held: Arc::default(),
+            allowed: Allowed::everything(),
         }
+    }
+
+    /// Keeps the jobs to what is allowed.
+    #[must_use]
+    pub fn within(mut self, allowed: Allowed) -> Self {
+        self.allowed = allowed;
+        self
+    }
+
+    /// Gives what jobs may reach.
+    #[must_use]
+    pub const fn allowed(&self) -> &Allowed {
+        &self.allowed
     }
 
     /// Gives the store.

@@ -246,6 +246,7 @@ pub(crate) fn settings(home: &Path) -> Settings {
         runs: RunSettings::default(),
         log_format: LogFormat::Text,
         otlp_endpoint: None,
+        access: crate::settings::AccessSettings::default(),
     }
 }
 

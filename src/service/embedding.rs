@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::http;
+use crate::allowed::{Allowed, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::job::EmbeddingProvider;
 use crate::model::plan::EmbeddingPlan;
@@ -48,8 +49,12 @@ impl EmbeddingApi {
     /// Prepares the API of a plan; nothing where the model runs in the script's own process.
     ///
     /// # Errors
-    /// The plan's address is no http or https URL.
-    pub fn new(plan: &EmbeddingPlan, key: Option<SecretString>) -> Result<Option<Self>> {
+    /// The plan's address is no http or https URL, or is not allowed.
+    pub fn new(
+        plan: &EmbeddingPlan,
+        key: Option<SecretString>,
+        allowed: &Allowed,
+    ) -> Result<Option<Self>> {
         let base = plan.base_url.trim_end_matches('/');
         let gemini_model = || plan.model.trim_start_matches("models/");
         let (dialect, address) = match plan.provider {
@@ -72,7 +77,7 @@ impl EmbeddingApi {
                     .hint("correct `embedding.base_url` in the job")
             })?;
         Ok(Some(Self {
-            client: http::client(REQUEST_TIMEOUT, http::is_local(&url))?,
+            client: http::client_within(REQUEST_TIMEOUT, &url, Role::Embedding, allowed)?,
             url,
             dialect,
             model: match dialect {
@@ -230,7 +235,8 @@ mod tests {
         let plan = json!({"provider": provider, "base_url": "http://127.0.0.1:1/v1/", "model": model, "dimensions": 2,
             "api_key_env": null, "batch_items": 1, "batch_tokens": 1, "concurrency": 1, "chunk_tokens": 1});
         let plan = serde_json::from_value(plan).expect("a plan");
-        EmbeddingApi::new(&plan, Some("key".into())).expect("an address")
+        let everything = Allowed::everything();
+        EmbeddingApi::new(&plan, Some("key".into()), &everything).expect("an address")
     }
 
     #[test]

@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 
 use futures::stream::{BoxStream, StreamExt as _};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _};
 use uuid::Uuid;
 
 use super::embedded::Embedded;
+use crate::allowed::Role;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::context::Context;
 use crate::graph::event::LogLevel;
@@ -20,18 +21,33 @@ use crate::graph::handler::HandlerError;
 use crate::model::job::{JobInput, secret};
 use crate::model::plan::{EntityPlan, TargetPlan};
 use crate::settings;
-use crate::source::ConnectionUrl;
+use crate::source::{ConnectionUrl, Place};
 
 mod sample;
 
 pub use sample::SampledChunk;
 
+/// Gives the target; starts the embedded one where the job uses it.
+///
+/// # Errors
+/// The run has no target URL, or the embedded target may not be used or cannot be started.
+pub async fn place(job: &JobInput, ctx: &Context) -> Result<Place, HandlerError> {
+    let url = resolve(job, ctx).await?;
+    // relvec's own is on this machine's loopback, where nothing else of a job may be.
+    Ok(if job.target.is_embedded() {
+        Place::from(&url)
+    } else {
+        Place::within(&url, ctx.allowed())
+    })
+}
+
 /// Gives the target's connection string; starts the embedded target where the job uses it.
 ///
 /// # Errors
-/// The run has no target URL, or the embedded target cannot be started.
+/// As [`place`].
 pub async fn resolve(job: &JobInput, ctx: &Context) -> Result<SecretString, HandlerError> {
     if job.target.is_embedded() {
+        ctx.allowed().check_embedded()?;
         let log = |line: &str| ctx.log(LogLevel::Info, line);
         let target = Embedded::ensure(ctx.cache(), &settings::python(), &log).await?;
         return Ok(target.url);
@@ -43,8 +59,8 @@ pub async fn resolve(job: &JobInput, ctx: &Context) -> Result<SecretString, Hand
 ///
 /// # Errors
 /// Unreachable, a refused user or password, an unknown database, or no pgvector: each with the next step.
-pub async fn check(url: &SecretString) -> Result<()> {
-    let url = ConnectionUrl::parse(url.expose_secret())?;
+pub async fn check(place: impl Into<Place>) -> Result<()> {
+    let url = place.into().read(Role::Target)?;
     let mut connection = connect(&url).await?;
     let available: Option<i32> =
         sqlx::query_scalar("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
@@ -119,8 +135,8 @@ impl Target {
     ///
     /// # Errors
     /// As [`check`]; and pgvector is there but not enabled.
-    pub async fn open(url: &SecretString, plan: &TargetPlan) -> Result<Self> {
-        let url = ConnectionUrl::parse(url.expose_secret())?;
+    pub async fn open(place: impl Into<Place>, plan: &TargetPlan) -> Result<Self> {
+        let url = place.into().read(Role::Target)?;
         let mut connection = connect(&url).await?;
         let wrong = |error| unreadable(&url, &error);
         connection
@@ -347,7 +363,7 @@ fn read(
 
 async fn connect(url: &ConnectionUrl) -> Result<PgConnection> {
     // sqlx would log statements that take long, and the validator's read everything.
-    let options = url.pg_options()?.disable_statement_logging();
+    let options = url.pg_route().await?.disable_statement_logging();
     match tokio::time::timeout(url.connect_timeout(), options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(unreachable(url, &error)),

@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::allowed::{Allowed, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::{Dialect, RawMetadata, TableMetadata, TableRef};
 use crate::model::plan::EntityPlan;
@@ -152,12 +153,45 @@ static DRIVERS: &[DriverType] = &[
     },
 ];
 
+/// A database's URL, and what may be reached with it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    url: SecretString,
+    allowed: Allowed,
+}
+
+impl Place {
+    /// Gives a database that is reached within what is allowed.
+    #[must_use]
+    pub fn within(url: &SecretString, allowed: &Allowed) -> Self {
+        Self {
+            url: url.clone(),
+            allowed: allowed.clone(),
+        }
+    }
+
+    /// Reads the URL, for connections in a role.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn read(&self, role: Role) -> Result<ConnectionUrl> {
+        ConnectionUrl::parse(self.url.expose_secret()).map(|url| url.within(role, &self.allowed))
+    }
+}
+
+/// A database that the machine's owner names: it may be anywhere.
+impl From<&SecretString> for Place {
+    fn from(url: &SecretString) -> Self {
+        Self::within(url, &Allowed::everything())
+    }
+}
+
 /// Gives the driver for a connection URL; connects only when it is used.
 ///
 /// # Errors
 /// The URL is malformed or of a database that is not supported, or names a file that is not there.
-pub fn open(url: &SecretString) -> Result<Box<dyn SourceDriver>> {
-    let url = ConnectionUrl::parse(url.expose_secret())?;
+pub fn open(place: impl Into<Place>) -> Result<Box<dyn SourceDriver>> {
+    let url = place.into().read(Role::Source)?;
     let driver = DRIVERS
         .iter()
         .find(|driver| driver.dialect == url.dialect())

@@ -41,9 +41,9 @@ struct Sqlite {
 /// # Errors
 /// The file is missing, is no regular file, or is not a SQLite database.
 pub fn open(url: &ConnectionUrl) -> Result<Box<dyn SourceDriver>> {
-    let path = url.sqlite_path()?;
-    check_file(path)?;
-    let path = std::path::absolute(path).map_err(|error| unreadable(path).because(error))?;
+    let path = url.sqlite_file()?;
+    check_file(&path)?;
+    let path = std::path::absolute(&path).map_err(|error| unreadable(&path).because(error))?;
     Ok(Box::new(Sqlite {
         path,
         database: url.database(),
@@ -52,7 +52,7 @@ pub fn open(url: &ConnectionUrl) -> Result<Box<dyn SourceDriver>> {
 
 fn check_file(path: &Path) -> Result<()> {
     let shown = path.display();
-    let metadata = std::fs::metadata(path).map_err(|error| {
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             Error::new(ErrorKind::NotFound, format!("there is no file {shown}"))
                 .hint("check the path after `sqlite:`; a relative one starts at the current folder")
@@ -60,19 +60,24 @@ fn check_file(path: &Path) -> Result<()> {
             unreadable(path).because(error)
         }
     })?;
-    let what = if metadata.is_dir() {
+    // Whoever may change a link would choose the file that is read.
+    let what = if metadata.is_symlink() {
+        Some("a symbolic link")
+    } else if metadata.is_dir() {
         Some("a folder")
-    } else if metadata.is_file() {
-        None
-    } else {
+    } else if !metadata.is_file() {
         Some("a pipe or a device")
+    } else if is_of_the_kernel(path) {
+        Some("a view of the kernel")
+    } else {
+        None
     };
     if let Some(what) = what {
         return Err(Error::new(
             ErrorKind::Invalid,
             format!("{shown} is {what}, not a SQLite file"),
         )
-        .hint("give the path of a regular file after `sqlite:`"));
+        .hint("give the path of a regular file itself after `sqlite:`"));
     }
     let mut head = Vec::with_capacity(16);
     std::fs::File::open(path)
@@ -83,6 +88,14 @@ fn check_file(path: &Path) -> Result<()> {
     } else {
         Err(not_a_database(path))
     }
+}
+
+/// Says whether a path leads to where files are not files.
+fn is_of_the_kernel(path: &Path) -> bool {
+    let found = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    ["/proc", "/sys", "/dev"]
+        .iter()
+        .any(|folder| found.starts_with(folder))
 }
 
 fn unreadable(path: &Path) -> Error {

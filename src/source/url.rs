@@ -4,6 +4,7 @@
 //! takes what stands in the URL and nothing else, and none of its errors repeats a part of the URL that may be a password.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use secrecy::SecretString;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::allowed::relay::Relay;
+use crate::allowed::{Allowed, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::metadata::Dialect;
 
@@ -23,7 +26,11 @@ const SUPPORTED: &str = "supported are postgres://USER:PASSWORD@HOST:PORT/DATABA
 
 /// A checked connection URL. Neither `Debug` nor `Display` shows its password.
 #[derive(Clone)]
-pub struct ConnectionUrl(Parts);
+pub struct ConnectionUrl {
+    parts: Parts,
+    role: Role,
+    allowed: Allowed,
+}
 
 #[derive(Clone)]
 enum Parts {
@@ -43,11 +50,11 @@ impl ConnectionUrl {
             return Err(invalid("the connection URL has no scheme").hint(SUPPORTED));
         };
         match scheme.to_ascii_lowercase().as_str() {
-            "sqlite" => sqlite(rest).map(|path| Self(Parts::Sqlite(path))),
+            "sqlite" => sqlite(rest).map(|path| Self::of(Parts::Sqlite(path))),
             "postgres" | "postgresql" => {
-                Postgres::parse(text).map(|parts| Self(Parts::Postgres(parts)))
+                Postgres::parse(text).map(|parts| Self::of(Parts::Postgres(parts)))
             }
-            "mysql" | "mariadb" => Mysql::parse(text).map(|parts| Self(Parts::Mysql(parts))),
+            "mysql" | "mariadb" => Mysql::parse(text).map(|parts| Self::of(Parts::Mysql(parts))),
             other if is_word(other) => Err(invalid(format!(
                 "the scheme `{other}:` of the connection URL is not supported"
             ))
@@ -56,10 +63,40 @@ impl ConnectionUrl {
         }
     }
 
+    const fn of(parts: Parts) -> Self {
+        Self {
+            parts,
+            role: Role::Source,
+            allowed: Allowed::everything(),
+        }
+    }
+
+    /// Keeps to what is allowed, in a role, wherever the URL is connected with.
+    #[must_use]
+    pub fn within(mut self, role: Role, allowed: &Allowed) -> Self {
+        self.role = role;
+        self.allowed = allowed.clone();
+        self
+    }
+
+    /// Checks the server or the file as it is written; a name is checked again when it is connected to.
+    ///
+    /// # Errors
+    /// It is not allowed.
+    pub fn check_allowed(&self) -> Result<()> {
+        match (self.parts(), &self.parts) {
+            (Some(server), _) => self
+                .allowed
+                .check_host(self.role, &server.host, server.port),
+            (None, Parts::Sqlite(path)) => self.allowed.file(path).map(drop),
+            (None, Parts::Postgres(_) | Parts::Mysql(_)) => Ok(()),
+        }
+    }
+
     /// Gives the sort of database.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
-        match &self.0 {
+        match &self.parts {
             Parts::Postgres(_) => Dialect::Postgres,
             Parts::Mysql(_) => Dialect::Mysql,
             Parts::Sqlite(_) => Dialect::Sqlite,
@@ -68,7 +105,7 @@ impl ConnectionUrl {
 
     /// What the URL of a server says; nothing for a file.
     const fn parts(&self) -> Option<&Server> {
-        match &self.0 {
+        match &self.parts {
             Parts::Postgres(parts) => Some(&parts.server),
             Parts::Mysql(parts) => Some(&parts.server),
             Parts::Sqlite(_) => None,
@@ -90,7 +127,7 @@ impl ConnectionUrl {
     /// Gives an equal URL without its password.
     #[must_use]
     pub fn without_password(&self) -> String {
-        match &self.0 {
+        match &self.parts {
             Parts::Postgres(Postgres { server, .. }) | Parts::Mysql(Mysql { server, .. }) => {
                 server.without_password.clone()
             }
@@ -101,7 +138,7 @@ impl ConnectionUrl {
     /// Gives the database's name (PostgreSQL, MySQL) or the file's name (SQLite).
     #[must_use]
     pub fn database(&self) -> String {
-        match &self.0 {
+        match &self.parts {
             Parts::Postgres(Postgres { server, .. }) | Parts::Mysql(Mysql { server, .. }) => {
                 server.database.clone()
             }
@@ -132,7 +169,7 @@ impl ConnectionUrl {
     /// # Errors
     /// It is not a PostgreSQL URL, or a variable is set that sqlx would obey whatever the URL says.
     pub fn pg_options(&self) -> Result<PgConnectOptions> {
-        match &self.0 {
+        match &self.parts {
             Parts::Postgres(parts) => parts.options(),
             Parts::Mysql(_) | Parts::Sqlite(_) => {
                 Err(self.of_another_sort("PostgreSQL", POSTGRES.example))
@@ -145,7 +182,7 @@ impl ConnectionUrl {
     /// # Errors
     /// It is not a URL of MySQL or MariaDB.
     pub fn mysql_options(&self) -> Result<MySqlConnectOptions> {
-        match &self.0 {
+        match &self.parts {
             Parts::Mysql(parts) => Ok(parts.options()),
             Parts::Postgres(_) | Parts::Sqlite(_) => {
                 Err(self.of_another_sort("MySQL", MYSQL.example))
@@ -153,12 +190,82 @@ impl ConnectionUrl {
         }
     }
 
+    /// Gives sqlx's options of [`Self::pg_options`] for one connection, at an address that is allowed now.
+    ///
+    /// # Errors
+    /// As [`Self::pg_options`]; and the server is not allowed, or does not answer.
+    pub async fn pg_route(&self) -> Result<PgConnectOptions> {
+        let options = self.pg_options()?;
+        Ok(match self.relay().await? {
+            Some(relay) => options.socket(relay.folder()),
+            None => options,
+        })
+    }
+
+    /// Gives sqlx's options of [`Self::mysql_options`] for one connection, at an address that is allowed now.
+    ///
+    /// # Errors
+    /// As [`Self::mysql_options`]; and the server is not allowed, or does not answer.
+    pub async fn mysql_route(&self) -> Result<MySqlConnectOptions> {
+        let options = self.mysql_options()?;
+        Ok(match self.relay().await? {
+            Some(relay) => options.socket(relay.socket()),
+            None => options,
+        })
+    }
+
+    /// Connects to an allowed address; nothing where every address is.
+    async fn relay(&self) -> Result<Option<Relay>> {
+        let Some(addresses) = self.addresses().await? else {
+            return Ok(None);
+        };
+        let Some(Server { host, port, .. }) = self.parts() else {
+            return Ok(None);
+        };
+        Relay::open(host, *port, &addresses, self.connect_timeout())
+            .await
+            .map(Some)
+    }
+
+    /// Gives the addresses of the server that are allowed; nothing where every address is, or the URL is a file's.
+    ///
+    /// # Errors
+    /// The host cannot be looked up in time, or has no address that is allowed.
+    pub async fn addresses(&self) -> Result<Option<Vec<SocketAddr>>> {
+        let Some(Server { host, port, .. }) = self.parts() else {
+            return Ok(None);
+        };
+        let looking = self.allowed.addresses(self.role, host, *port);
+        tokio::time::timeout(self.connect_timeout(), looking)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Unavailable,
+                    format!("the host `{host}` cannot be looked up in time"),
+                ))
+            })
+    }
+
+    /// Gives the host of a server; nothing for a file.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.parts().map(|server| server.host.as_str())
+    }
+
+    /// Gives the path of the SQLite file, if it is allowed; without symbolic links in it where there are rules.
+    ///
+    /// # Errors
+    /// It is not a SQLite URL, or the file is not in an allowed folder.
+    pub fn sqlite_file(&self) -> Result<PathBuf> {
+        self.allowed.file(self.sqlite_path()?)
+    }
+
     /// Gives the path of the SQLite file; it need not exist.
     ///
     /// # Errors
     /// It is not a SQLite URL.
     pub fn sqlite_path(&self) -> Result<&Path> {
-        match &self.0 {
+        match &self.parts {
             Parts::Sqlite(path) => Ok(path),
             Parts::Postgres(_) | Parts::Mysql(_) => {
                 Err(self.of_another_sort("SQLite", "sqlite:PATH"))
@@ -167,7 +274,7 @@ impl ConnectionUrl {
     }
 
     fn of_another_sort(&self, wanted: &str, example: &str) -> Error {
-        let found = match &self.0 {
+        let found = match &self.parts {
             Parts::Postgres(_) => "a PostgreSQL database",
             Parts::Mysql(_) => "a MySQL database",
             Parts::Sqlite(_) => "a SQLite file",

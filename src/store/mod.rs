@@ -29,6 +29,7 @@ mod read;
 mod record;
 mod retention;
 mod writer;
+mod tokens;
 
 use std::path::Path;
 
@@ -51,12 +52,12 @@ pub use self::read::{StoredEvent, StoredRun, StoredStage};
 pub use self::record::FileContent;
 #[cfg(debug_assertions)]
 pub(crate) use self::record::kind_and_stage;
+pub use self::tokens::{StoredToken, TokenToKeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::event::RunStatus;
 use crate::settings::StorePlace;
 
-/// The tenant of the command line, and of a gateway without access tokens.
-pub const LOCAL: &str = "local";
+pub use crate::access::LOCAL;
 
 /// Who accepted a run, and so who goes on with it after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -3,7 +3,7 @@
 # ---- Connections ----------------------------------------------------------------------------------------------------
 
 URL_OPTIONS = set(
-    "application_name channel_binding connect_timeout dbname gssencmode host password port sslcert sslkey sslmode"
+    "application_name channel_binding connect_timeout dbname gssencmode host hostaddr password port sslcert sslkey sslmode"
     " sslrootcert target_session_attrs user".split()
 )
 # A connection whose other end is gone without a word is given up after a minute.

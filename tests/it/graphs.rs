@@ -53,6 +53,7 @@ fn run_input(job: Value) -> RunInput {
             answers: BTreeMap::new(),
             artifacts: PathBuf::from("not-used"),
             cache: PathBuf::from("not-used"),
+            allowed: relvec::allowed::Allowed::everything(),
             cancel: CancellationToken::new(),
         },
         recorded: Vec::new(),

@@ -1,5 +1,6 @@
 //! The integration tests: one binary. What is in `with_services` needs what `tests/run` starts; the rest needs nothing.
 
+mod access;
 mod answers;
 mod bad_input;
 #[path = "../corpora/mod.rs"]

@@ -37,6 +37,7 @@ fn plan(name: &str) -> Plan {
         runs: RunSettings::default(),
         log_format: LogFormat::Text,
         otlp_endpoint: None,
+        access: relvec::settings::AccessSettings::default(),
     };
     let graph = find(name, &settings).expect("a shipped graph");
     match load(&graph, &settings).and_then(|file| Plan::build(&file, CATALOG)) {

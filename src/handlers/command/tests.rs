@@ -31,6 +31,7 @@ fn context() -> (Context, UnboundedReceiver<Event>) {
         answers: BTreeMap::new(),
         artifacts: PathBuf::from("/runs/x"),
         cache: PathBuf::from("not-used"),
+        allowed: crate::allowed::Allowed::everything(),
         cancel: CancellationToken::new(),
     };
     let (events, received) = unbounded_channel();

@@ -10,6 +10,7 @@ use super::environment::{EMBEDDING_BASE_URL, Environment, LOOPBACK, uses_own_end
 use super::reach::from_own_network;
 use super::script::{Listener, SOURCE_URL, Said};
 use super::{hex, orphans};
+use crate::allowed::Role;
 use crate::graph::context::Context;
 use crate::graph::event::LogLevel;
 use crate::graph::handler::HandlerError;
@@ -18,7 +19,7 @@ use crate::model::generated::{GeneratedCode, GeneratedInfra};
 use crate::model::job::{EmbeddingProvider, ExecutionSpec, JobInput, secret};
 use crate::model::metadata::Dialect;
 use crate::service::docker::{Container, Docker, Ended, HOST_NAME, ImageContext, Limits, Network};
-use crate::source::ConnectionUrl;
+use crate::source::Place;
 
 /// Reads one line of JSON, the environment, and becomes the script: no secret is in the container's own environment.
 const LAUNCH: &str = include_str!("launch.py");
@@ -90,6 +91,7 @@ pub(super) async fn prepare(
         network,
         limits: limits(&job.execution),
         binds,
+        hosts: environment.addresses.of_container(),
     };
     Ok(Prepared {
         docker,
@@ -217,8 +219,9 @@ async fn own_gateway(docker: &Docker, network: &str) -> Result<IpAddr, HandlerEr
 
 /// Gives the mount of a SQLite file's folder, and tells the script where the file is inside.
 fn mount_source(environment: &mut Environment, ctx: &Context) -> Result<String, HandlerError> {
-    let url = ConnectionUrl::parse(ctx.need_secret(secret::SOURCE_URL)?.expose_secret())?;
-    let path = std::fs::canonicalize(url.sqlite_path()?).map_err(|error| {
+    let place = Place::within(ctx.need_secret(secret::SOURCE_URL)?, ctx.allowed());
+    let file = place.read(Role::Source)?.sqlite_file()?;
+    let path = std::fs::canonicalize(file).map_err(|error| {
         HandlerError::permanent(format!("the source's file cannot be found: {error}"))
     })?;
     check_readable(&path)?;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use secrecy::SecretString;
 
+use super::addresses::Addresses;
 use super::script::SOURCE_URL;
 use crate::graph::context::Context;
 use crate::graph::event::LogLevel;
@@ -13,6 +14,7 @@ use crate::model::job::{EmbeddingProvider, JobInput, secret};
 use crate::service::endpoint::Endpoint;
 use crate::service::redact::Redactor;
 use crate::service::target;
+use crate::source::Place;
 
 /// The variable of the embedding API's address.
 pub(super) const EMBEDDING_BASE_URL: &str = "EMBEDDING_BASE_URL";
@@ -21,6 +23,8 @@ pub(super) const EMBEDDING_BASE_URL: &str = "EMBEDDING_BASE_URL";
 pub(super) struct Environment {
     pub variables: Vec<(String, SecretString)>,
     pub redactor: Redactor,
+    /// The addresses of the hosts in the URLs, where a gateway's rules hold.
+    pub addresses: Addresses,
     // Stops when this is dropped, so it has to live as long as the script.
     endpoint: Option<Endpoint>,
 }
@@ -31,20 +35,23 @@ impl Environment {
         Self {
             variables: Vec::new(),
             redactor: Redactor::default(),
+            addresses: Addresses::default(),
             endpoint: None,
         }
     }
 
     /// Gives what a dry run needs: the source.
-    pub(super) fn of_source(ctx: &Context) -> Result<Self, HandlerError> {
+    pub(super) async fn of_source(ctx: &Context) -> Result<Self, HandlerError> {
         let source = ctx.need_secret(secret::SOURCE_URL)?;
         Ok(Self {
             variables: vec![
                 (SOURCE_URL.to_owned(), source.clone()),
                 // What libpq would read besides the URL.
                 ("PGPASSFILE".to_owned(), "/dev/null".into()),
+                ("PGSSLCERT".to_owned(), "/dev/null/none".into()),
             ],
             redactor: Redactor::default().hide(source),
+            addresses: Addresses::of_source(ctx).await?,
             endpoint: None,
         })
     }
@@ -55,17 +62,32 @@ impl Environment {
         code: &GeneratedCode,
         ctx: &Context,
     ) -> Result<Self, HandlerError> {
-        let mut environment = Self::of_source(ctx)?;
-        let driver = crate::source::open(ctx.need_secret(secret::SOURCE_URL)?)?;
+        let mut environment = Self::of_source(ctx).await?;
+        let source = Place::within(ctx.need_secret(secret::SOURCE_URL)?, ctx.allowed());
+        let driver = crate::source::open(source)?;
         crate::source::fan_out::refuse(driver.as_ref(), &code.plan).await?;
+        target::check(target::place(job, ctx).await?).await?;
         let target = target::resolve(job, ctx).await?;
-        target::check(&target).await?;
         environment.add("TARGET_URL", target);
+        environment
+            .addresses
+            .add_targets(job, &code.embedding, ctx)
+            .await?;
         if let Some(key) = ctx.secret(secret::EMBEDDING_API_KEY) {
             let name = code.embedding.api_key_env.as_deref();
             environment.add(name.unwrap_or("EMBEDDING_API_KEY"), key.clone());
         }
         Ok(environment)
+    }
+
+    /// Puts the addresses into the variables of a script that looks names up on this machine.
+    pub(super) fn pin(&mut self) {
+        for (_, url) in &mut self.variables {
+            if let Some(pinned) = self.addresses.with_address(url) {
+                *url = pinned;
+            }
+        }
+        self.variables.extend(self.addresses.variables());
     }
 
     /// Adds a variable and hides its value.

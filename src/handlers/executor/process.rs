@@ -6,6 +6,7 @@ use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
+use super::addresses::PINNED;
 use super::environment::{Environment, LOOPBACK, uses_own_endpoint};
 use super::hex;
 use super::script::{Listener, SCRIPT, Said};
@@ -35,6 +36,7 @@ pub(super) async fn prepare(
     if uses_own_endpoint(job) {
         environment.start_endpoint(LOOPBACK, ctx).await?;
     }
+    environment.pin();
     let venv = virtual_environment(infra, ctx).await?;
     let command = script_command(&venv, ctx, &environment);
     Ok(Prepared {
@@ -47,8 +49,11 @@ pub(super) async fn prepare(
 pub(super) fn script_command(venv: &Venv, ctx: &Context, environment: &Environment) -> Command {
     let mut command = process::command(venv.python());
     let variables = environment.variables.iter();
+    command.arg("-I");
+    if !environment.addresses.is_empty() {
+        command.args(["-c", PINNED]);
+    }
     command
-        .arg("-I")
         .arg(ctx.artifacts().join(SCRIPT))
         // A script that outlived a killed relvec would hold the target's lock against the run that goes on.
         .arg("--until-stdin-ends")

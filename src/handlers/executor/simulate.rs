@@ -30,7 +30,8 @@ pub(super) async fn prepare(
     check_dockerfile(&dockerfile, &names).map_err(|wrong| {
         HandlerError::permanent(format!("{}: {wrong}: run the job again", path.display()))
     })?;
-    let environment = Environment::of_source(ctx)?;
+    let mut environment = Environment::of_source(ctx).await?;
+    environment.pin();
     let venv = virtual_environment(infra, ctx).await?;
     let mut command = script_command(&venv, ctx, &environment);
     command.arg("--dry-run");

@@ -82,6 +82,7 @@ fn context() -> Context {
         answers: BTreeMap::new(),
         artifacts: PathBuf::from("not-used"),
         cache: PathBuf::from("not-used"),
+        allowed: crate::allowed::Allowed::everything(),
         cancel: CancellationToken::new(),
     };
     // Nobody reads what the stage says here.

@@ -238,6 +238,7 @@ async fn advise_job(
         answers,
         artifacts: folder.path().to_owned(),
         cache: folder.path().to_owned(),
+        allowed: crate::allowed::Allowed::everything(),
         cancel: CancellationToken::new(),
     };
     let (sender, events) = mpsc::unbounded_channel();

@@ -40,7 +40,12 @@ async fn a_route_that_panics_answers_with_a_problem() {
     let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(server::run(listener, routes, stop.clone()));
+    let running = tokio::spawn(server::run(
+        listener,
+        routes,
+        server::Limits::of(8),
+        stop.clone(),
+    ));
     let client = crate::service::http::client(PATIENCE, true).unwrap();
     for _ in 0..2 {
         let url = format!("http://{address}/panics");

@@ -90,6 +90,8 @@ pub struct Container {
     pub limits: Limits,
     /// Folders and volumes, as `FROM:TO:ro`.
     pub binds: Vec<String>,
+    /// Names and their addresses, as `NAME:ADDRESS`, which hold whatever a name server says.
+    pub hosts: Vec<String>,
 }
 
 /// How a container ended.
@@ -285,10 +287,7 @@ fn host_config(container: &Container, cpus: f64) -> HostConfig {
     let (place, options) = TMPFS;
     HostConfig {
         network_mode: Some(container.network.mode().to_owned()),
-        extra_hosts: match &container.network {
-            Network::Host => None,
-            Network::Own(_) => Some(vec![format!("{HOST_NAME}:host-gateway")]),
-        },
+        extra_hosts: Some(extra_hosts(container)).filter(|hosts| !hosts.is_empty()),
         binds: (!container.binds.is_empty()).then(|| container.binds.clone()),
         readonly_rootfs: Some(true),
         tmpfs: Some(HashMap::from([(place.to_owned(), options.to_owned())])),
@@ -313,6 +312,14 @@ fn host_config(container: &Container, cpus: f64) -> HostConfig {
     }
 }
 
+fn extra_hosts(container: &Container) -> Vec<String> {
+    let own = match &container.network {
+        Network::Host => None,
+        Network::Own(_) => Some(format!("{HOST_NAME}:host-gateway")),
+    };
+    container.hosts.iter().cloned().chain(own).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,6 +338,7 @@ mod tests {
                 pids: 64,
             },
             binds: Vec::new(),
+            hosts: Vec::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use time::macros::format_description;
 use tokio::time::Instant;
 
 use super::{Answer, KeyHeader};
+use crate::allowed::{Allowed, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::http;
 
@@ -70,9 +71,9 @@ pub(super) type Reader = fn(&Value) -> Result<Answer, &'static str>;
 
 impl Endpoint {
     /// Prepares an address; connects only when something is sent.
-    pub(super) fn new(url: Url, key: Option<KeyHeader>) -> Result<Self> {
+    pub(super) fn new(url: Url, key: Option<KeyHeader>, allowed: &Allowed) -> Result<Self> {
         Ok(Self {
-            client: http::client(REQUEST_TIMEOUT, http::is_local(&url))?,
+            client: http::client_within(REQUEST_TIMEOUT, &url, Role::Llm, allowed)?,
             url,
             key,
         })

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::endpoint::{Endpoint, Exchange};
 use super::{Answer, KeyHeader, LanguageModel, Prompt, address};
+use crate::allowed::Allowed;
 use crate::error::{Error, ErrorKind, Result};
 
 const USUAL: &str = "https://generativelanguage.googleapis.com/v1beta";
@@ -20,7 +21,12 @@ impl Gemini {
     ///
     /// # Errors
     /// The model's name or the base URL is malformed, or the system's TLS cannot be set up.
-    pub fn new(base_url: Option<&str>, model: &str, key: SecretString) -> Result<Self> {
+    pub fn new(
+        base_url: Option<&str>,
+        model: &str,
+        key: SecretString,
+        allowed: &Allowed,
+    ) -> Result<Self> {
         // The name is part of the address.
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if model.is_empty() || model.len() > 100 || !model.chars().all(plain) {
@@ -36,7 +42,7 @@ impl Gemini {
             prefix: "",
             key,
         };
-        Endpoint::new(url, Some(key)).map(Self)
+        Endpoint::new(url, Some(key), allowed).map(Self)
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::endpoint::{Endpoint, Exchange};
 use super::{Answer, KeyHeader, LanguageModel, Prompt, address};
+use crate::allowed::Allowed;
 use crate::error::{Error, ErrorKind, Result};
 
 const USUAL: &str = "https://api.openai.com/v1";
@@ -26,7 +27,12 @@ impl OpenAi {
     ///
     /// # Errors
     /// The model has no name, the base URL is malformed, or the system's TLS cannot be set up.
-    pub fn new(base_url: Option<&str>, model: &str, key: Option<SecretString>) -> Result<Self> {
+    pub fn new(
+        base_url: Option<&str>,
+        model: &str,
+        key: Option<SecretString>,
+        allowed: &Allowed,
+    ) -> Result<Self> {
         if model.is_empty() || model.len() > 200 || model.chars().any(char::is_control) {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -40,7 +46,7 @@ impl OpenAi {
             key,
         });
         Ok(Self {
-            endpoint: Endpoint::new(url, key)?,
+            endpoint: Endpoint::new(url, key, allowed)?,
             model: model.to_owned(),
             elsewhere: base_url.is_some(),
         })

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::allowed::Allowed;
 
 fn prompt() -> Prompt {
     Prompt {
@@ -20,7 +21,8 @@ fn key() -> SecretString {
 
 #[test]
 fn the_request_of_gemini_has_its_schema_language_and_never_the_key() {
-    let model = Gemini::new(None, "gemini-2.5-flash", key()).expect("valid");
+    let model =
+        Gemini::new(None, "gemini-2.5-flash", key(), &Allowed::everything()).expect("valid");
     let request = model.request(&prompt());
     assert_eq!(
         request["url"],
@@ -40,7 +42,8 @@ fn the_request_of_gemini_has_its_schema_language_and_never_the_key() {
 
 #[test]
 fn the_request_of_openai_has_the_schema_as_it_is_and_never_the_key() {
-    let model = OpenAi::new(None, "gpt-4.1-mini", Some(key())).expect("valid");
+    let model =
+        OpenAi::new(None, "gpt-4.1-mini", Some(key()), &Allowed::everything()).expect("valid");
     let request = model.request(&prompt());
     assert_eq!(request["url"], "https://api.openai.com/v1/chat/completions");
     assert!(!request.to_string().contains("hunter2"));
@@ -55,8 +58,13 @@ fn the_request_of_openai_has_the_schema_as_it_is_and_never_the_key() {
 
 #[test]
 fn a_server_of_ones_own_needs_no_key() {
-    let model =
-        OpenAi::new(Some("http://localhost:11434/v1/"), "llama3.1:8b", None).expect("valid");
+    let model = OpenAi::new(
+        Some("http://localhost:11434/v1/"),
+        "llama3.1:8b",
+        None,
+        &Allowed::everything(),
+    )
+    .expect("valid");
     let request = model.request(&prompt());
     assert_eq!(request["url"], "http://localhost:11434/v1/chat/completions");
     assert_eq!(request["body"]["max_tokens"], 500);
@@ -65,12 +73,17 @@ fn a_server_of_ones_own_needs_no_key() {
 
 #[test]
 fn refuses_names_and_addresses_that_are_none() {
-    assert!(Gemini::new(None, "../../x", key()).is_err());
-    assert!(Gemini::new(Some("file:///etc"), "m", key()).is_err());
-    assert!(OpenAi::new(Some("ftp://h"), "m", None).is_err());
-    assert!(OpenAi::new(None, "", None).is_err());
-    let error = Gemini::new(Some("https://u:hunter2@h/"), "m", key())
-        .err()
-        .expect("refused");
+    assert!(Gemini::new(None, "../../x", key(), &Allowed::everything()).is_err());
+    assert!(Gemini::new(Some("file:///etc"), "m", key(), &Allowed::everything()).is_err());
+    assert!(OpenAi::new(Some("ftp://h"), "m", None, &Allowed::everything()).is_err());
+    assert!(OpenAi::new(None, "", None, &Allowed::everything()).is_err());
+    let error = Gemini::new(
+        Some("https://u:hunter2@h/"),
+        "m",
+        key(),
+        &Allowed::everything(),
+    )
+    .err()
+    .expect("refused");
     assert!(!error.to_string().contains("hunter2"));
 }

@@ -48,7 +48,7 @@ impl Server {
 impl<'a> Session<'a> {
     /// Connects, and sees the rows as they are now.
     pub(super) async fn open(url: &'a ConnectionUrl, limits: Limits) -> Result<Self> {
-        let options = url.mysql_options()?.disable_statement_logging();
+        let options = url.mysql_route().await?.disable_statement_logging();
         let connecting = tokio::time::timeout(url.connect_timeout(), options.connect());
         let connection = match connecting.await {
             Ok(connected) => connected.map_err(|error| failed(url, error))?,

@@ -26,7 +26,7 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Connects, and sees the source as it is now.
     pub(super) async fn open(url: &'a ConnectionUrl, limits: Limits) -> Result<Self> {
-        let options = url.pg_options()?.disable_statement_logging();
+        let options = url.pg_route().await?.disable_statement_logging();
         let connecting = tokio::time::timeout(url.connect_timeout(), options.connect());
         let connection = match connecting.await {
             Ok(connected) => connected.map_err(|error| failed(url, error))?,

@@ -1,8 +1,10 @@
 //! Tests that need what `tests/run` starts; `tests/run --fast` leaves them out.
 
+mod access;
 mod advice;
 mod bad_services;
 mod branches;
+mod canary;
 mod children;
 mod container;
 mod container_faults;

@@ -201,7 +201,8 @@ impl Subject {
         let mut plan = self.plan.embedding.clone();
         plan.provider = EmbeddingProvider::Openai;
         base_url.clone_into(&mut plan.base_url);
-        let api = EmbeddingApi::new(&plan, None).expect("an address");
+        let api = EmbeddingApi::new(&plan, None, &relvec::allowed::Allowed::everything())
+            .expect("an address");
         self.validate_with(Vectors {
             api: api.as_ref(),
             embedded_again: 20,

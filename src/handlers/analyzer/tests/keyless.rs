@@ -102,6 +102,7 @@ async fn answered(choice: &str) -> MigrationPlan {
         answers: BTreeMap::from([("no_key:notes".to_owned(), answer)]),
         artifacts: folder.path().to_owned(),
         cache: folder.path().to_owned(),
+        allowed: crate::allowed::Allowed::everything(),
         cancel: CancellationToken::new(),
     };
     let (events, _received) = tokio::sync::mpsc::unbounded_channel();
