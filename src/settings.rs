@@ -298,7 +298,8 @@ mod tests {
             let name = &text[start + 1..];
             name.split('"').next().unwrap_or_default()
         });
-        names.collect()
+        let is_name = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+        names.filter(|name| name.bytes().all(is_name)).collect()
     }
 
     #[test]

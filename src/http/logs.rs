@@ -65,9 +65,10 @@ pub(super) async fn logs(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     check(&query)?;
+    let seen = last_seen(&headers)?;
     let run_id = id(&run_id)?;
     if query.follow.unwrap_or_default() {
-        return follow(&gateway, run_id, query, &headers).await;
+        return follow(&gateway, run_id, query, seen).await;
     }
     let store = gateway.launch().store();
     let stage = query.stage.as_deref();
@@ -109,11 +110,10 @@ async fn follow(
     gateway: &Gateway,
     run_id: Uuid,
     query: LogQuery,
-    headers: &HeaderMap,
+    seen: Option<i64>,
 ) -> Result<Response, Problem> {
     let store = gateway.launch().store();
     let stage = query.stage;
-    let seen = last_seen(headers)?;
     let ready = match query.tail {
         // A client that comes back wants what it missed, not the last lines once more.
         Some(tail) if seen.is_none() => {
