@@ -291,3 +291,39 @@ pub fn inherited<'n>(names: &[&'n str]) -> Vec<(&'n str, String)> {
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Gives the names of relvec's variables in a text.
+    fn names(text: &str) -> Vec<&str> {
+        let starts = text.match_indices("\"RELVEC_");
+        let names = starts.map(|(start, _)| {
+            let name = &text[start + 1..];
+            name.split('"').next().unwrap_or_default()
+        });
+        let is_name = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+        names.filter(|name| name.bytes().all(is_name)).collect()
+    }
+
+    #[test]
+    fn every_variable_is_in_the_pages_for_operators() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        let of = |folder: &str, end: &str| {
+            let files = std::fs::read_dir(root.join(folder)).unwrap();
+            let paths = files.map(|file| file.unwrap().path());
+            let paths = paths.filter(|path| path.extension().is_some_and(|found| found == end));
+            paths.map(|path| read(&path)).collect::<String>()
+        };
+        let pages = of("docs", "md");
+        let sources = read(&root.join("src/settings.rs")) + &of("src/settings", "rs");
+        let names = names(&sources);
+        assert!(names.len() > 8, "{names:?}");
+        // The one that only tests' builds know is for nobody else.
+        for name in names.into_iter().filter(|name| *name != "RELVEC_FAILPOINT") {
+            assert!(pages.contains(name), "{name} is in no page");
+        }
+    }
+}

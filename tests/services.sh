@@ -249,7 +249,7 @@ check_generated() {
 # Holds a running gateway against its own description: schemathesis makes requests of every route from /openapi.json, good and bad, and
 # compares each answer with what is described. Bounded in examples and in time; what it found is in target/api.
 check_api() {
-  local wanted="schemathesis==4.4.4" venv=target/api-tests home="$PWD/target/api/home" tries address log="$PWD/target/api/gateway.log"
+  local wanted="schemathesis==4.32.5" venv=target/api-tests home="$PWD/target/api/home" tries address log="$PWD/target/api/gateway.log"
   if [ "$(cat "$venv/installed.txt" 2>/dev/null)" != "$wanted" ]; then
     rm -rf "$venv"
     python3 -m venv "$venv"
@@ -259,8 +259,8 @@ check_api() {
   cargo build --quiet --bin relvec
   need_services_folder
   rm -rf target/api
-  mkdir -p "$home"
-  RELVEC_HOME="$home" RELVEC_GRAPHS="$PWD/tests/api/graphs" "${CARGO_TARGET_DIR:-target}/debug/relvec" serve --listen 127.0.0.1:0 2>"$log" &
+  mkdir -p "$home" target/api/graphs
+  RELVEC_HOME="$home" RELVEC_GRAPHS="$PWD/target/api/graphs" "${CARGO_TARGET_DIR:-target}/debug/relvec" serve --listen 127.0.0.1:0 2>"$log" &
   gateway=$!
   for tries in $(seq 100); do
     address=$(grep -o 'http://127.0.0.1:[0-9]*' "$log" | head -1) && break

@@ -56,6 +56,7 @@ pub struct LogPage {
     responses(
         (status = 200, description = "a page; with `follow` events, each with a line's `seq` as `id` and a line as `data`",
             body = ref("#/components/schemas/LogPage")),
+        (status = 204, description = "with `follow`: the run is over, and nothing comes behind `Last-Event-ID`"),
         (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn logs(
     State(gateway): State<Gateway>,
@@ -64,9 +65,10 @@ pub(super) async fn logs(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     check(&query)?;
+    let seen = last_seen(&headers)?;
     let run_id = id(&run_id)?;
     if query.follow.unwrap_or_default() {
-        return follow(&gateway, run_id, query, &headers).await;
+        return follow(&gateway, run_id, query, seen).await;
     }
     let store = gateway.launch().store();
     let stage = query.stage.as_deref();
@@ -108,11 +110,10 @@ async fn follow(
     gateway: &Gateway,
     run_id: Uuid,
     query: LogQuery,
-    headers: &HeaderMap,
+    seen: Option<i64>,
 ) -> Result<Response, Problem> {
     let store = gateway.launch().store();
     let stage = query.stage;
-    let seen = last_seen(headers)?;
     let ready = match query.tail {
         // A client that comes back wants what it missed, not the last lines once more.
         Some(tail) if seen.is_none() => {
@@ -121,11 +122,18 @@ async fn follow(
                 .log_tail(run_id, stage.as_deref(), after, tail)
                 .await?
         }
-        Some(_) | None => {
-            store.status(run_id).await?;
-            Vec::new()
-        }
+        Some(_) | None => Vec::new(),
     };
+    let status = store.status(run_id).await?;
+    if let Some(seen) = seen
+        && status.is_terminal()
+        && store
+            .logs(run_id, stage.as_deref(), seen, 1)
+            .await?
+            .is_empty()
+    {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let last = ready.last().map(|line| line.seq);
     let last = seen.or(last).or(query.after).unwrap_or_default();
     let desk = gateway.desk();

@@ -3,7 +3,7 @@
 //! 1. [`Store::open`] brings the tables to this program's version, and refuses those that a newer relvec made (`open`).
 //! 2. [`Store::create`] makes a run durable before anyone is told of it.
 //! 3. `claim` gives an execution of a run its owner; `record` takes in what happens in it, as long as it owns the run.
-//! 4. `read` gives documents, events and what a run needs to go on; `files` the bytes of files, where gateways share the store.
+//! 4. `document` gives what is shown of a run, `read` its events and what a run needs to go on; `files` the bytes of files, where gateways share the store.
 //! 5. `change` holds what people do to a run: answer it, cancel it.
 //! 6. `adopt` begins a retry with what the run before it finished.
 //! 7. `figures` counts runs, and gives the end of what one recorded.
@@ -20,6 +20,7 @@ mod backend;
 mod change;
 mod changes;
 mod claim;
+mod document;
 mod fault;
 mod figures;
 mod files;

@@ -1,9 +1,8 @@
-//! Documents, lists, events, and what a run needs to go on.
+//! Lists, events, and what a run needs to go on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,10 +14,8 @@ use crate::graph::context::Answer;
 use crate::graph::event::{
     Artifact, EdgeDecision, Event, Question, Reason, RunStatus, StageStatus,
 };
-use crate::graph::output::{Kind, Output};
-use crate::model::execution::ExecutionReport;
-use crate::model::run::{LogLine, RunDocument, RunSummary, StageDocument};
-use crate::model::validation::ValidationReport;
+use crate::graph::output::Kind;
+use crate::model::run::{LogLine, RunSummary, StageDocument};
 
 /// A stage as it was last recorded.
 #[derive(Debug, Clone)]
@@ -177,42 +174,6 @@ impl Store {
         let row: Option<(String,)> = self.optional("read the run", asked).await?;
         let (status,) = row.ok_or_else(|| unknown_run(run_id))?;
         from_word(&status)
-    }
-
-    /// Gives a run's document.
-    ///
-    /// # Errors
-    /// There is no such run, or the store cannot be read.
-    pub async fn document(&self, run_id: Uuid) -> Result<RunDocument> {
-        let row = self.run_row(run_id).await?;
-        let mut document = RunDocument {
-            run_id,
-            retry_of: row.retry_of.as_deref().map(parse_id).transpose()?,
-            graph: row.graph,
-            status: from_word(&row.status)?,
-            error: row.error,
-            created_at: row.created_at,
-            started_at: row.started_at,
-            finished_at: row.finished_at,
-            stages: Vec::new(),
-            open_questions: Vec::new(),
-            generated_artifacts: Vec::new(),
-            execution_report: None,
-            validation_report: None,
-        };
-        if row.last_seq == 0 {
-            // Nothing happened in it yet, so there is nothing to look for.
-            return Ok(document);
-        }
-        let answers = self.answers(run_id).await?;
-        let mut open_questions = self.questions(run_id).await?;
-        open_questions.retain(|question| !answers.contains_key(&question.id));
-        document.stages = self.stage_documents(run_id).await?;
-        document.open_questions = open_questions;
-        document.generated_artifacts = self.artifacts(run_id).await?;
-        document.execution_report = self.output::<ExecutionReport>(run_id).await?;
-        document.validation_report = self.output::<ValidationReport>(run_id).await?;
-        Ok(document)
     }
 
     /// Gives what a run needs to begin or to go on.
@@ -441,18 +402,6 @@ impl Store {
             output.as_deref().map(from_json).transpose()?,
             reused != 0,
         ))
-    }
-
-    /// The output of a kind, of the last stage in the plan's order that wrote one.
-    async fn output<O: Output + DeserializeOwned>(&self, run_id: Uuid) -> Result<Option<O>> {
-        let asked = query(
-            "SELECT output FROM stages WHERE run_id = $1 AND kind = $2 AND output IS NOT NULL
-             ORDER BY position DESC LIMIT 1",
-        )
-        .bind(run_id)
-        .bind(O::KIND.as_str());
-        let row: Option<(String,)> = self.optional("read an output", asked).await?;
-        row.map(|(text,)| from_json(&text)).transpose()
     }
 
     async fn edges(&self, run_id: Uuid) -> Result<Vec<EdgeDecision>> {

@@ -36,7 +36,7 @@ async fn a_graph_changes_without_a_restart_and_a_mistake_changes_nothing() {
     served.write_graph("look", &text.replace("gate", "gat"));
     let listed = served.listed("look").await;
     assert_eq!(
-        listed["defect"]["diagnostics"][0]["code"], "unknown-handler",
+        listed["defect"]["diagnostics"][0]["code"], "unknown-stage",
         "{listed}"
     );
     assert!(

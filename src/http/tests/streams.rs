@@ -177,6 +177,12 @@ async fn a_log_is_read_from_its_end_and_followed() {
         })
         .collect();
     assert_eq!(numbers, (0..600).collect::<Vec<u64>>());
+    let over = served
+        .client
+        .get(served.url(&format!("{logs}?follow=true")));
+    let last = &followed.last().unwrap().id;
+    let over = over.header("Last-Event-ID", last).send().await.unwrap();
+    assert_eq!(over.status(), StatusCode::NO_CONTENT);
     let tail: Value = served
         .get(&format!("{logs}?tail=2"))
         .await
