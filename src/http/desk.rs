@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::documents::Documents;
 use super::follow::Tails;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, name};
 use crate::graph::event::{Event, LogLevel, RunStatus};
 use crate::launch::Launch;
 use crate::launch::shelf::Shelf;
@@ -132,10 +132,12 @@ fn log(run_id: Uuid, graph: &str, event: &Event) {
             seconds,
         } => {
             let error = error.as_deref().unwrap_or_default();
-            if *status == RunStatus::Failed {
-                tracing::warn!(%run_id, graph, ?status, seconds, "the run ended: {error}");
+            let is_bad = *status == RunStatus::Failed;
+            let status = name(*status);
+            if is_bad {
+                tracing::warn!(%run_id, graph, status, seconds, "the run ended: {error}");
             } else {
-                tracing::info!(%run_id, graph, ?status, seconds, "the run ended: {error}");
+                tracing::info!(%run_id, graph, status, seconds, "the run ended: {error}");
             }
         }
         Event::StageProgress { stage, progress } => {

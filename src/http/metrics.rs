@@ -316,7 +316,8 @@ const fn took_time(status: StageStatus) -> bool {
     }
 }
 
-const fn name(status: RunStatus) -> &'static str {
+/// Gives the word of a status.
+pub(super) const fn name(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Queued => "queued",
         RunStatus::Running => "running",

@@ -14,9 +14,9 @@ use crate::model::execution::ExecutionReport;
 use crate::model::run::{RunDocument, StageDocument};
 use crate::model::validation::ValidationReport;
 
-/// The run itself, its stages, its open questions, its files, and the outputs that are shown: a row each, told apart by `part`.
+/// The run itself, its stages, its open questions, its files, and the outputs that are shown: a row each, told apart by `sort`.
 const PARTS: &str = "
-    SELECT CAST(0 AS BIGINT) AS part, CAST(0 AS BIGINT) AS place, CAST(0 AS BIGINT) AS n, graph AS a, status AS b, error AS c, created_at AS d, started_at AS e,
+    SELECT CAST(0 AS BIGINT) AS sort, CAST(0 AS BIGINT) AS place, CAST(0 AS BIGINT) AS n, graph AS a, status AS b, error AS c, created_at AS d, started_at AS e,
            finished_at AS f, retry_of AS g, CAST(NULL AS DOUBLE PRECISION) AS x
     FROM runs WHERE id = $1
     UNION ALL
@@ -30,11 +30,11 @@ const PARTS: &str = "
     UNION ALL
     SELECT 4, position, 0, kind, output, NULL, NULL, NULL, NULL, NULL, NULL
     FROM stages WHERE run_id = $1 AND kind IN ($2, $3) AND output IS NOT NULL
-    ORDER BY part, place";
+    ORDER BY sort, place";
 
 #[derive(sqlx::FromRow)]
 struct Part {
-    part: i64,
+    sort: i64,
     n: i64,
     a: String,
     b: Option<String>,
@@ -60,14 +60,14 @@ impl Store {
         let mut document = None;
         let mut outputs = BTreeMap::new();
         for part in parts {
-            if part.part == 0 {
+            if part.sort == 0 {
                 document = Some(part.run(run_id)?);
                 continue;
             }
             // The run's own part is the first of the question.
             let document: &mut RunDocument =
                 document.as_mut().ok_or_else(|| unknown_run(run_id))?;
-            match part.part {
+            match part.sort {
                 1 => document.stages.push(part.stage()?),
                 2 => document
                     .open_questions

@@ -84,15 +84,9 @@ struct RunRow {
     graph: String,
     graph_text: String,
     graph_path: Option<String>,
-    retry_of: Option<String>,
     job: String,
     inline_secrets: String,
     status: String,
-    error: Option<String>,
-    created_at: String,
-    started_at: Option<String>,
-    finished_at: Option<String>,
-    last_seq: i64,
     worked: f64,
 }
 
@@ -358,8 +352,7 @@ impl Store {
 
     async fn run_row(&self, run_id: Uuid) -> Result<RunRow> {
         let asked = query(
-            "SELECT tenant, origin, graph, graph_text, graph_path, retry_of, job, inline_secrets, status, error,
-                    created_at, started_at, finished_at, last_seq, worked
+            "SELECT tenant, origin, graph, graph_text, graph_path, job, inline_secrets, status, worked
              FROM runs WHERE id = $1",
         )
         .bind(run_id);
