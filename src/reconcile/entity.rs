@@ -272,7 +272,9 @@ impl<'a> Tally<'a> {
         sum.bad_vectors += part.bad_vectors;
         self.met.extend(other.met);
         for (what, keys) in other.named {
-            keys.into_iter().for_each(|key| self.name(what, key));
+            for key in keys {
+                self.name(what, key);
+            }
         }
     }
 

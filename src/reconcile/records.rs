@@ -104,7 +104,10 @@ impl<'a> Values<'a> {
     /// Gives the bytes of each.
     pub(super) fn iter(self) -> impl Iterator<Item = Option<&'a [u8]>> {
         let mut reader = Reader(self.0);
-        std::iter::from_fn(move || reader.value())
+        std::iter::from_fn(move || match reader.take(1)? {
+            [0] => Some(None),
+            _ => reader.bytes().map(Some),
+        })
     }
 }
 
@@ -209,12 +212,5 @@ impl<'a> Reader<'a> {
     /// Takes texts that may be absent.
     pub(super) fn values(&mut self) -> Option<Values<'a>> {
         self.bytes().map(Values)
-    }
-
-    fn value(&mut self) -> Option<Option<&'a [u8]>> {
-        match self.take(1)? {
-            [0] => Some(None),
-            _ => self.bytes().map(Some),
-        }
     }
 }

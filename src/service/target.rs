@@ -304,10 +304,9 @@ fn chunks_sql(entity: &EntityPlan, table: &str, vector: &str, wanted: Wanted<'_>
         "NULL::real[]".to_owned()
     };
     // Without subqueries and arrays of texts: they would take longer than the rest of the statement.
-    let texts: String = keys
-        .iter()
-        .chain(&fields)
-        .map(|text| format!(", {text}"))
+    let texts: Vec<&str> = [""]
+        .into_iter()
+        .chain(keys.iter().chain(&fields).map(String::as_str))
         .collect();
     format!(
         "SELECT source_key = jsonb_build_object({rebuilt}) AND {filled} AS sound, \
@@ -321,6 +320,7 @@ fn chunks_sql(entity: &EntityPlan, table: &str, vector: &str, wanted: Wanted<'_>
         rebuilt = rebuilt.join(", "),
         filled = filled.join(" AND "),
         distances = distances.join(", "),
+        texts = texts.join(", "),
     )
 }
 

@@ -355,14 +355,27 @@ pub(super) fn read<'a, R: Send + 'a>(
     failed: impl Fn(sqlx::Error) -> Error + Copy + Send + 'a,
 ) -> BoxStream<'a, Result<SourceDocument>> {
     let width = width(entity);
-    let rows = rows.map(move |row| {
-        row.and_then(|row| (0..width).map(|index| cell(&row, index)).collect())
-            .map_err(failed)
-    });
     if entity.is_keyless() {
+        let rows = rows.map(move |row| {
+            row.and_then(|row| (0..width).map(|index| cell(&row, index)).collect())
+                .map_err(failed)
+        });
         return multiset::documents(entity, rows.boxed());
     }
-    let rows = rows.map_ok(|row: RawRow| row.into_iter().map(|cell| cell.map(text)).collect());
+    let rows = rows.map(move |row| -> Result<Row> {
+        let row = row.map_err(failed)?;
+        let cells = (0..width).map(|index| Ok(cell(&row, index)?.map(text)));
+        cells.collect::<Result<_, _>>().map_err(failed)
+    });
+    if entity
+        .sections
+        .iter()
+        .all(|section| Child::of(section).is_none())
+    {
+        let alone =
+            rows.map(move |row| Ok(Draft::new(entity, PartRow::read(entity, row?)?).finish()));
+        return alone.boxed();
+    }
     assemble(entity, rows.boxed())
 }
 
@@ -493,28 +506,36 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(self) -> SourceDocument {
-        let mut lines = Vec::new();
+        let mut content = String::new();
+        let mut line = |parts: [&str; 3]| {
+            if !content.is_empty() {
+                content.push('\n');
+            }
+            content.extend(parts);
+        };
         let (mut fields, mut children) = (self.fields.into_iter(), self.children.into_iter());
         for section in &self.entity.sections {
             match section {
                 Section::Field { label, .. } => {
                     let value = fields.next().flatten();
                     if let Some(value) = value.as_deref().and_then(trimmed) {
-                        lines.push(format!("{label}: {value}"));
+                        line([label, ": ", value]);
                     }
                 }
                 Section::Children { label, .. } => {
                     let rows = children.next().unwrap_or_default();
                     if !rows.is_empty() {
-                        lines.push(format!("{label}:"));
-                        lines.extend(rows);
+                        line([label, ":", ""]);
+                        for row in &rows {
+                            line([row, "", ""]);
+                        }
                     }
                 }
             }
         }
         SourceDocument {
             key: self.key,
-            content: lines.join("\n"),
+            content,
             metadata: self.metadata,
         }
     }

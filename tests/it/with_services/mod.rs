@@ -7,6 +7,7 @@ mod branches;
 mod canary;
 mod children;
 mod container;
+mod container_cancels;
 mod container_faults;
 mod demo;
 mod discovery;

@@ -325,11 +325,11 @@ async fn a_large_table_is_estimated_and_sampled_all_over() {
         "CREATE TABLE many(id int PRIMARY KEY, body varchar(40)) STATS_PERSISTENT = 1;
          INSERT INTO many SELECT i * 3, CONCAT('row ', i) FROM ({}) AS n;
          CREATE TABLE words(word varchar(40) PRIMARY KEY); INSERT INTO words SELECT CONCAT('w', i) FROM ({}) AS n;
-         CREATE TABLE some1(id int PRIMARY KEY); {};
+         CREATE TABLE some1(id int PRIMARY KEY); INSERT INTO some1 {};
          ANALYZE TABLE many, words;",
         numbers(150_000),
         numbers(120_000),
-        format!("INSERT INTO some1 {}", numbers(50_000)),
+        numbers(50_000),
     ))
     .await;
     let metadata = collect(&url, &all(100)).await.expect("collects").metadata;
