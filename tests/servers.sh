@@ -189,6 +189,8 @@ start_mysql_of() { # DATA
 
 start_mariadb_of() { # DATA
   write_administrator "$1/administrator.sql"
+  # A package of the client may have what prints the configuration's defaults; there are none.
+  [ -e "$root/usr/bin/my_print_defaults" ] || ln -s true "$root/usr/bin/my_print_defaults"
   # Forced, because the chroot does not know this machine by its name.
   "${inside[@]}" /usr/bin/mariadb-install-db --no-defaults --force --datadir="$server_folder/db" \
     --skip-test-db --auth-root-authentication-method=normal >"$1/install.log" 2>&1 || return 1
