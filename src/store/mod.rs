@@ -130,7 +130,7 @@ impl Store {
         let (backend, place, lease) = match place {
             StorePlace::File(path) => (open::file(path).await?, path.display().to_string(), 0),
             StorePlace::Postgres { url, lease } => {
-                let (backend, place) = open::server(url, *lease).await?;
+                let (backend, place) = open::server(url).await?;
                 let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
                 (backend, place, lease)
             }

@@ -25,8 +25,9 @@ pub(super) const SCHEMA: &str = "relvec_runs";
 /// How long a write waits for another program that writes to the same file.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// How long the server waits in the middle of a transaction for a process that says nothing.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long the server waits in the middle of a transaction for a process that says nothing: one that is stopped there would keep others
+/// from its run for as long as it is stopped.
+const IDLE: &str = "5s";
 
 /// How long a statement waits for a connection of the pool.
 const ACQUIRE: Duration = Duration::from_secs(10);
@@ -104,7 +105,7 @@ pub(super) async fn check(backend: &Backend, place: &str) -> Result<()> {
 ///
 /// # Errors
 /// The URL is not one, the server does not answer, or the tables were made by a newer relvec.
-pub(super) async fn server(url: &SecretString, lease: Duration) -> Result<(Backend, String)> {
+pub(super) async fn server(url: &SecretString) -> Result<(Backend, String)> {
     let url = ConnectionUrl::parse(url.expose_secret())
         .and_then(|url| url.pg_options().map(|options| (url, options)))
         .map_err(|error| {
@@ -117,13 +118,9 @@ pub(super) async fn server(url: &SecretString, lease: Duration) -> Result<(Backe
         })?;
     let (url, options) = url;
     let place = url.redacted();
-    // A process that is stopped in the middle of a transaction would keep others from its run for as long as it is stopped.
-    let idle = lease.min(IDLE).as_millis().to_string();
-    let options = options.options([
-        ("search_path", SCHEMA),
-        ("idle_in_transaction_session_timeout", idle.as_str()),
-    ]);
+    let options = options.options([("search_path", SCHEMA)]);
     migrate(&options, &place, url.connect_timeout()).await?;
+    let options = options.options([("idle_in_transaction_session_timeout", IDLE)]);
     let pool = PgPoolOptions::new()
         .max_connections(16)
         .acquire_timeout(ACQUIRE)
