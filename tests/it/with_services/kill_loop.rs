@@ -110,7 +110,7 @@ async fn kill_at_every_point(store: Option<&str>) -> usize {
         let mut command = Gateway::command(&relvec, "home");
         command
             .env("SHOP_TARGET", &target)
-            .env("RELVEC_LEASE_SECONDS", "3");
+            .env("RELVEC_LEASE_SECONDS", "2");
         if let Some(store) = store {
             command.env("RELVEC_STORE", store);
         }
@@ -175,15 +175,16 @@ async fn check(ended: &Value, target: &str) {
 #[tokio::test]
 async fn a_run_in_a_file_is_killed_everywhere_and_ends_whole() {
     let mut kills = 0;
-    while kills < 100 {
+    while kills < 150 {
         kills += kill_at_every_point(None).await;
     }
 }
 
 #[tokio::test]
 async fn a_run_in_postgres_is_killed_everywhere_and_ends_whole() {
+    // After each kill the next gateway waits for the end of a lease.
     let mut kills = 0;
-    while kills < 100 {
+    while kills < 50 {
         let store = postgres_url().await;
         kills += kill_at_every_point(Some(&store)).await;
     }
