@@ -162,7 +162,7 @@ async fn connection_urls_have_only_the_parameters_on_the_list() {
         "postgres://u:s3cret@h/d?sslkey=/etc/ssl/private/key.pem",
         "postgres://u:s3cret@h/d?sslrootcert=/etc/passwd",
         "postgres://u:s3cret@h/d?options=-c%20x%3Dy",
-        "postgres://u:s3cret@h/d?passfile=/root/.pgpass",
+        "postgres://u:s3cret@h/d?passfile=/etc/pgpass",
         "postgres://u:s3cret@h/d?service=x",
         "postgres://u:s3cret@%2Fvar%2Frun/d",
         "postgres://u:s3cret@a,b/d",

@@ -1,84 +1,14 @@
 //! The gateway as a process: a job over HTTP from submission to artifacts, and a kill in the middle.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use serde_json::json;
 
-use relvec::service::http;
-use serde_json::{Value, json};
-
+use super::serving::Gateway;
 use crate::relvec::{Relvec, shop_sql, sqlite};
 use crate::services::postgres_url;
 
-/// A gateway on a port of its own; ends with the test.
-struct Gateway {
-    process: Child,
-    address: String,
-    client: reqwest::Client,
-}
-
-impl Gateway {
-    /// Starts a gateway and waits until it says where it listens.
-    fn start(relvec: &Relvec, target: &str) -> Self {
-        let mut process = relvec
-            .command(&["serve", "--listen", "127.0.0.1:0"])
-            .env("RELVEC_HOME", relvec.path("gateway"))
-            .env("SHOP_TARGET", target)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("relvec starts");
-        let stderr = process.stderr.take().expect("its standard error");
-        let mut line = String::new();
-        BufReader::new(stderr).read_line(&mut line).expect("a line");
-        let address = line
-            .split_whitespace()
-            .find(|word| word.starts_with("http://"))
-            .unwrap_or_else(|| panic!("no address in {line:?}"))
-            .trim_end_matches(';')
-            .to_owned();
-        let client = http::client(Duration::from_secs(30), true).expect("a client");
-        Self {
-            process,
-            address,
-            client,
-        }
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let answer = self.client.get(format!("{}{path}", self.address)).send();
-        answer.await.expect("an answer").json().await.expect("JSON")
-    }
-
-    async fn submit(&self, job: &Value, key: &str) -> (u16, Value) {
-        let request = self
-            .client
-            .post(format!("{}/jobs", self.address))
-            .header("Idempotency-Key", key)
-            .json(job);
-        let answer = request.send().await.expect("an answer");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
-    }
-
-    /// Asks for a run until it satisfies a condition; panics after two minutes.
-    async fn until(&self, run: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_mins(2);
-        loop {
-            let document = self.get(&format!("/jobs/{run}")).await;
-            if condition(&document) {
-                return document;
-            }
-            assert!(Instant::now() < deadline, "still {document:#}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have ended already, which is as well.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Starts a gateway whose jobs can name their target.
+fn start(relvec: &Relvec, target: &str) -> Gateway {
+    Gateway::start(relvec, "gateway", &[("SHOP_TARGET", target)])
 }
 
 #[tokio::test]
@@ -86,14 +16,14 @@ async fn a_job_over_http_ends_validated_although_the_gateway_is_killed() {
     let relvec = Relvec::new();
     let target = postgres_url().await;
     let source = sqlite(&relvec.path("shop.db"), &shop_sql()).await;
-    let job = json!({"graph": "default", "input": {
+    let job = json!({
         "source": {"url": source},
         "target": {"url_env": "SHOP_TARGET"},
         "execution": {"runtime": "script"},
-    }});
+    });
 
-    let gateway = Gateway::start(&relvec, &target);
-    let (status, accepted) = gateway.submit(&job, "once").await;
+    let gateway = start(&relvec, &target);
+    let (status, accepted) = gateway.submit("default", &job, Some("once")).await;
     assert_eq!(status, 202, "{accepted:#}");
     let run = accepted["run_id"].as_str().expect("a run").to_owned();
     gateway
@@ -107,7 +37,7 @@ async fn a_job_over_http_ends_validated_although_the_gateway_is_killed() {
         .await;
     drop(gateway);
 
-    let gateway = Gateway::start(&relvec, &target);
+    let gateway = start(&relvec, &target);
     let ended = gateway
         .until(&run, |run| {
             run["status"] != "queued" && run["status"] != "running"
@@ -120,11 +50,11 @@ async fn a_job_over_http_ends_validated_although_the_gateway_is_killed() {
         "what was recorded did not run again"
     );
 
-    let (_, again) = gateway.submit(&job, "once").await;
+    let (_, again) = gateway.submit("default", &job, Some("once")).await;
     assert_eq!(again["run_id"], *run, "the same key is the same run");
     let mut other = job.clone();
-    other["input"]["require_review"] = json!(true);
-    assert_eq!(gateway.submit(&other, "once").await.0, 409);
+    other["require_review"] = json!(true);
+    assert_eq!(gateway.submit("default", &other, Some("once")).await.0, 409);
 
     assert_eq!(gateway.get("/jobs").await["runs"][0]["run_id"], *run);
     assert_eq!(gateway.get("/graphs").await[0]["name"], "default");
@@ -165,10 +95,9 @@ async fn no_row_of_the_source_is_in_an_answer() {
         rows.concat()
     );
     let source = sqlite(&relvec.path("notes.db"), &script).await;
-    let gateway = Gateway::start(&relvec, "postgres://nobody@127.0.0.1:1/none");
-    let job =
-        json!({"graph": "plan-only", "input": {"source": {"url": source, "sample_rows": 30}}});
-    let (status, accepted) = gateway.submit(&job, "private").await;
+    let gateway = start(&relvec, "postgres://nobody@127.0.0.1:1/none");
+    let job = json!({"source": {"url": source, "sample_rows": 30}});
+    let (status, accepted) = gateway.submit("plan-only", &job, Some("private")).await;
     assert_eq!(status, 202, "{accepted:#}");
     let run = accepted["run_id"].as_str().expect("a run").to_owned();
     let ended = gateway
