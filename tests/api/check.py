@@ -53,7 +53,8 @@ def check(tool: str, address: str, folder: Path, name: str, more: str, phases: s
     settings = folder / f"{name}.toml"
     settings.write_text(SETTINGS.format(more=more))
     command = [tool, "--config-file", str(settings), "run", f"{address}/openapi.json", "--checks", "all"]
-    command += ["--max-examples", "25", "--seed", "1", "--workers", "2", "--request-timeout", "20", "--phases", phases]
+    # One worker: two that parse Python at once make CPython 3.11 lose count of its recursion (its issue 106905).
+    command += ["--max-examples", "25", "--seed", "1", "--workers", "1", "--request-timeout", "20", "--phases", phases]
     print(f"{name}:", flush=True)
     with (folder / f"{name}.txt").open("w") as out:
         ended = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, timeout=300, check=False)
