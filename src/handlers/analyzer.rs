@@ -4,11 +4,12 @@
 //! 2. [`roles`]: what each column is for, from its name ([`words`]) and its values; then what the job says about it.
 //! 3. [`tables`]: what each table is: an entity, a part of one ([`owners`]), or neither.
 //! 4. [`sections`]: the document, the metadata and the joins of each entity, or the job's [`template`]; its filter.
-//! 5. [`embedding`]: the model's defaults and the estimate.
-//! 6. [`questions`]: what its author was not sure of. Each has a default that the plan has, so that nobody has to be there, but for one:
-//!    no table has text worth searching. Then the stage parks before anything is generated, and an answer goes on with it.
+//! 5. [`embedding`]: the model's defaults and the estimate; [`dimension`]: an API is asked for what is not known of its model.
+//! 6. [`questions`]: what its author was not sure of. Where there is a safe answer, it is the default, the plan has it, and nobody has to
+//!    be there. Three have none: no table has text worth searching, a table has neither a key nor different rows, nobody knows the
+//!    model's dimension. Then the stage parks before anything is generated, and an answer goes on with it.
 //!
-//! The same schema context and the same job give the same plan, to the byte.
+//! The same schema context, the same job and the same dimension give the same plan, to the byte.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use crate::model::metadata::TableRef;
 use crate::model::plan::{EntityPlan, LeftOut, MigrationPlan, RankedColumn, TargetPlan};
 use crate::model::schema_context::{Join, SchemaContext, TableProfile};
 
+mod dimension;
 mod embedding;
 mod overrides;
 mod owners;
@@ -74,8 +76,19 @@ impl NodeHandler for Analyzer {
         let mut analysis = analyze(&job, &context)?;
         analysis.plan.left_out.extend(taken_out);
         analysis.plan.left_out.sort_by(|a, b| a.table.cmp(&b.table));
+        if !embedding::has_dimension(&analysis.plan.embedding) {
+            let found = dimension::ask(&analysis.plan.embedding, ctx).await;
+            analysis.add_dimension(&found);
+        }
+        let open = unanswered(&analysis.questions, ctx);
         for question in analysis.questions {
             ctx.ask(question);
+        }
+        if !open.is_empty() {
+            return Err(HandlerError::parked(format!(
+                "nothing is generated before this is answered: {}",
+                open.join(", ")
+            )));
         }
         for line in analysis.notes {
             ctx.log(LogLevel::Warn, line);
@@ -108,6 +121,27 @@ pub struct Analysis {
     pub questions: Vec<Question>,
     /// Tables with rows that no document will hold, one sentence each.
     pub notes: Vec<String>,
+}
+
+impl Analysis {
+    /// Adds what an API said of the dimension of a model that is not known here.
+    fn add_dimension(&mut self, found: &Result<u32>) {
+        let plan = &mut self.plan;
+        if let Ok(dimension) = *found {
+            embedding::add_sizes(&mut plan.estimate, &plan.entities, dimension);
+        }
+        self.questions
+            .push(questions::model(&plan.embedding, found));
+    }
+}
+
+/// Gives the ids of the questions that block and that nobody answered.
+fn unanswered(questions: &[Question], ctx: &Context) -> Vec<String> {
+    questions
+        .iter()
+        .filter(|question| question.blocking && ctx.answer(&question.id).is_none())
+        .map(|question| format!("`{}`", question.id))
+        .collect()
 }
 
 /// Gives the plan for a schema. Pure: the same input gives the same plan.
@@ -160,7 +194,6 @@ pub fn analyze(job: &JobInput, context: &SchemaContext) -> Result<Analysis> {
     left_out.sort_by(|a, b| a.table.cmp(&b.table));
     questions.extend(questions::joins(context, &entities));
     let embedding = embedding::plan(&job.embedding)?;
-    questions.extend(questions::model(&embedding));
     Ok(Analysis {
         plan: MigrationPlan {
             version: 1,

@@ -7,6 +7,7 @@ mod bad_input;
 mod corpora;
 mod discovery;
 mod docker;
+mod doubts;
 mod drawings;
 mod findings;
 mod fuzz;

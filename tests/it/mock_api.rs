@@ -231,7 +231,11 @@ impl Mock {
             | Reply::Short
             | Reply::Dimension(_)
             | Reply::Items(_) => {
-                let data = shaped(&reply, &texts);
+                let form = match body["encoding_format"].as_str() {
+                    Some("base64") => packed,
+                    Some(_) | None => |numbers: &[f32]| json!(numbers),
+                };
+                let data = shaped(&reply, &texts, form);
                 if matches!(reply, Reply::Good | Reply::Backwards) {
                     let mut state = self.state();
                     for text in texts.into_iter().filter(|text| text != PROBE) {
@@ -246,8 +250,8 @@ impl Mock {
     }
 }
 
-/// Gives the vectors of texts in the form that a reply wants.
-fn shaped(reply: &Reply, texts: &[String]) -> Vec<Value> {
+/// Gives the vectors of texts in the form that was asked for, as a reply wants them.
+fn shaped(reply: &Reply, texts: &[String], form: fn(&[f32]) -> Value) -> Vec<Value> {
     let item = |(index, text): (usize, &String)| {
         let mut numbers = vector_of(text);
         if let Reply::Dimension(dimensions) = reply
@@ -255,7 +259,7 @@ fn shaped(reply: &Reply, texts: &[String]) -> Vec<Value> {
         {
             numbers.resize(*dimensions, 1.0);
         }
-        let item = json!({"object": "embedding", "index": index, "embedding": packed(&numbers)});
+        let item = json!({"object": "embedding", "index": index, "embedding": form(&numbers)});
         if let Reply::Items(change) = reply {
             change(index, item)
         } else {

@@ -114,9 +114,9 @@ fn find(model: &str) -> Option<&'static Known> {
     MODELS.iter().find(|known| model.contains(known.name))
 }
 
-/// Whether the model's dimension and token limit are known here.
-pub(super) fn is_known(plan: &EmbeddingPlan) -> bool {
-    find(&plan.model).is_some()
+/// Whether the plan or the table of models here has the model's dimension.
+pub(super) fn has_dimension(plan: &EmbeddingPlan) -> bool {
+    plan.dimensions.is_some() || find(&plan.model).is_some()
 }
 
 /// The tokens of a chunk: what the job says; else four fifths of what the model reads, because four bytes a token is an estimate that
@@ -199,13 +199,9 @@ pub(super) fn estimate(
     let dimensions = embedding
         .dimensions
         .or_else(|| find(&embedding.model).map(|known| known.dimensions));
-    let fields: usize = entities.iter().map(|entity| entity.metadata.len()).sum();
-    let metadata = (fields as u64 * FIELD_BYTES)
-        .checked_div(entities.len() as u64)
-        .unwrap_or(0);
     let by_items = chunks.div_ceil(u64::from(embedding.batch_items));
     let by_tokens = tokens.div_ceil(u64::from(embedding.batch_tokens));
-    Estimate {
+    let mut estimate = Estimate {
         documents,
         chunks,
         tokens,
@@ -213,13 +209,25 @@ pub(super) fn estimate(
         cost: spec
             .price_per_million_tokens
             .map(|price| (float(tokens) / 1e6 * price * 100.0).round() / 100.0),
-        table_bytes: dimensions.map(|dimensions| {
-            chunks * (ROW_BYTES + vector_bytes(dimensions)) + tokens * 4 + chunks * metadata
-        }),
-        index_bytes: dimensions
-            .filter(|dimensions| *dimensions <= INDEX_LIMIT)
-            .map(|dimensions| index_bytes(chunks, dimensions)),
+        table_bytes: None,
+        index_bytes: None,
+    };
+    if let Some(dimensions) = dimensions {
+        add_sizes(&mut estimate, entities, dimensions);
     }
+    estimate
+}
+
+/// Adds what the target's table and index are expected to take.
+pub(super) fn add_sizes(estimate: &mut Estimate, entities: &[EntityPlan], dimensions: u32) {
+    let fields: usize = entities.iter().map(|entity| entity.metadata.len()).sum();
+    let metadata = (fields as u64 * FIELD_BYTES)
+        .checked_div(entities.len() as u64)
+        .unwrap_or(0);
+    let row = ROW_BYTES + vector_bytes(dimensions) + metadata;
+    estimate.table_bytes = Some(estimate.chunks * row + estimate.tokens * 4);
+    estimate.index_bytes =
+        (dimensions <= INDEX_LIMIT).then(|| index_bytes(estimate.chunks, dimensions));
 }
 
 /// pgvector indexes `vector` up to this dimension; above it the column is a `halfvec`, up to the second one.

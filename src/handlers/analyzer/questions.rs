@@ -1,6 +1,5 @@
 //! What the author of a plan was not sure of. The id of a question says what it is about, so that an answer finds it again.
 
-use super::embedding;
 use super::overrides;
 use super::roles::{Assessed, Role};
 use super::tables::{Schema, Standing, Table};
@@ -28,11 +27,12 @@ pub(super) fn no_key_id(table: &TableRef) -> String {
     format!("no_key:{table}")
 }
 
-/// Asks about a table that has text and no key. Its rows are known by what they hold, so that none is lost.
+/// Asks about a table that has text and no key. Its rows are known by what they hold, so that none is lost. Where some are seen to be
+/// equal, only a person knows whether that is meant, and the question blocks.
 pub(super) fn no_key(table: &TableProfile) -> Question {
     let name = &table.table;
     let equal = if table.equal_rows {
-        "some rows are equal in every column, and each of them keeps its own document"
+        "some rows are equal in every column, and each of them would get a document of its own"
     } else {
         "should rows be equal in every column, each of them keeps its own document"
     };
@@ -41,12 +41,13 @@ pub(super) fn no_key(table: &TableProfile) -> Question {
         stage: String::new(),
         text: format!(
             "`{name}` has text but no key, so that its rows are known by what they hold: {equal}, and a changed row is embedded anew. \
-             Keep them all, or leave the table out? Columns that identify its rows can be named in analysis.keys."
+             Keep them all, or leave the table out? A job says the first with analysis.roots, and names columns that identify the rows in \
+             analysis.keys."
         ),
         choices: vec![KEEP_ALL.to_owned(), LEAVE_OUT.to_owned()],
-        default: Some(KEEP_ALL.to_owned()),
+        default: (!table.equal_rows).then(|| KEEP_ALL.to_owned()),
         expires_at: None,
-        blocking: false,
+        blocking: table.equal_rows,
     }
 }
 
@@ -115,24 +116,28 @@ fn uses(entity: &EntityPlan, join: &Join) -> bool {
         })
 }
 
-/// Asks about a model whose dimension and token limit are not known here. The API is asked for the dimension before any table is made.
-pub(super) fn model(plan: &EmbeddingPlan) -> Option<Question> {
-    if plan.dimensions.is_some() || embedding::is_known(plan) {
-        return None;
-    }
-    Some(Question {
-        id: format!("model:{}", plan.model),
-        stage: String::new(),
-        text: format!(
-            "The dimension and the token limit of the model `{}` are not known here: the API is asked for the dimension before any table is \
-             made, and chunks have at most {} tokens. Go on, or set embedding.dimensions and embedding.chunk_tokens and run again?",
-            plan.model, plan.chunk_tokens
+/// Asks about a model that is not known here, and of which nobody could say the dimension: then the question blocks.
+pub(super) fn model(plan: &EmbeddingPlan, dimension: &Result<u32>) -> Question {
+    let (model, tokens) = (&plan.model, plan.chunk_tokens);
+    let text = match dimension {
+        Ok(dimension) => format!(
+            "The model `{model}` gives {dimension} numbers, as its API says, and its token limit is not known here: chunks have at most \
+             {tokens} tokens. Go on, or set embedding.chunk_tokens and run again?"
         ),
+        Err(why) => format!(
+            "The dimension of the model `{model}` is not known: {why}. Before it makes a table, the script asks for it; chunks have at most \
+             {tokens} tokens. Go on without it, or set embedding.dimensions and embedding.chunk_tokens and run again?"
+        ),
+    };
+    Question {
+        id: format!("model:{model}"),
+        stage: String::new(),
+        text,
         choices: vec![GO_ON.to_owned()],
-        default: Some(GO_ON.to_owned()),
+        default: dimension.is_ok().then(|| GO_ON.to_owned()),
         expires_at: None,
-        blocking: false,
-    })
+        blocking: dimension.is_err(),
+    }
 }
 
 /// Asks what to embed where no table has text worth searching but some have texts; nothing where the plan has entities, or there is

@@ -51,8 +51,8 @@ async fn a_table_without_a_key_is_an_entity_of_a_multiset() {
         .iter()
         .find(|question| question.id == "no_key:notes")
         .expect("a question");
-    assert!(!question.blocking && question.text.contains("some rows are equal"));
-    assert_eq!(question.default.as_deref(), Some("keep them all"));
+    assert!(question.blocking && question.text.contains("some rows are equal"));
+    assert_eq!(question.default, None, "only a person knows");
 }
 
 #[tokio::test]

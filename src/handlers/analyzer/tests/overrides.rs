@@ -338,12 +338,12 @@ async fn the_estimate_has_cost_and_bytes() {
             .is_some_and(|bytes| bytes > estimate.chunks * 384 * 4)
     );
     job.embedding.model = Some("of-my-own".to_owned());
-    let analysis = analyze(&job, &shop).expect("a plan");
+    let mut analysis = analyze(&job, &shop).expect("a plan");
     assert_eq!(analysis.plan.estimate.index_bytes, None);
-    assert!(
-        analysis
-            .questions
-            .iter()
-            .any(|question| question.id == "model:of-my-own" && !question.blocking)
+    analysis.add_dimension(&Ok(384));
+    let found = &analysis.plan.estimate;
+    assert_eq!(
+        (found.table_bytes, found.index_bytes),
+        (estimate.table_bytes, estimate.index_bytes)
     );
 }
