@@ -82,12 +82,12 @@ pub async fn compare(
     let mut snapshot = driver.snapshot().await?;
     let mut comparison = Comparison {
         source_read_at: snapshot.read_at().to_owned(),
-        target_checks: target_checks(plan, facts.as_ref()),
+        target_checks: Vec::new(),
         source_checks: Vec::new(),
         entities: Vec::new(),
         vectors: VectorSample::default(),
     };
-    let mut done = 0;
+    let (mut done, mut read) = (0, 0);
     for entity in &plan.entities {
         if let Some(wrong) = multiplying.get(&entity.name) {
             let check = columns(&entity.name, Some(wrong.clone()));
@@ -107,7 +107,10 @@ pub async fn compare(
             facts: facts.as_ref(),
         };
         let count = |rows| progress(done + rows);
-        match sides.compare(&expected, &mut exact, &count).await {
+        match sides
+            .compare(&expected, &mut exact, &count, &mut read)
+            .await
+        {
             Ok(found) => {
                 done += found.source_rows;
                 comparison.source_checks.push(columns(&entity.name, None));
@@ -120,6 +123,11 @@ pub async fn compare(
             Err(Broken::Source(error) | Broken::Target(error)) => return Err(error),
         }
     }
+    let others = match &facts {
+        Some(_) => target.others(&names, read).await?,
+        None => Vec::new(),
+    };
+    comparison.target_checks = target_checks(plan, facts.as_ref(), &others);
     if let Some(facts) = &facts {
         let checks = sampled(
             &mut target,
@@ -147,6 +155,7 @@ impl Sides<'_> {
         expected: &Expected<'_>,
         exact: &mut Exact,
         count: &(dyn Fn(u64) + Sync),
+        read: &mut u64,
     ) -> Result<EntityValidation, Broken> {
         let entity = expected.entity;
         let quarantined = self.target.quarantined(entity).await;
@@ -161,7 +170,10 @@ impl Sides<'_> {
         } else {
             stream::empty().boxed()
         };
-        let chunks = chunks.inspect_ok(|(_, chunk)| exact.see(&chunk.distances));
+        let chunks = chunks.inspect_ok(|(_, chunk)| {
+            *read += 1;
+            exact.see(&chunk.distances);
+        });
         let rows = self.snapshot.documents(entity);
         entity::compare(expected, rows, chunks.boxed(), &quarantined, count).await
     }
@@ -217,7 +229,11 @@ fn wanted_dimensions(plan: &MigrationPlan, facts: Option<&TableFacts>) -> i32 {
         .unwrap_or(found)
 }
 
-fn target_checks(plan: &MigrationPlan, facts: Option<&TableFacts>) -> Vec<Check> {
+fn target_checks(
+    plan: &MigrationPlan,
+    facts: Option<&TableFacts>,
+    others: &[String],
+) -> Vec<Check> {
     let table = format!("{}.{}", plan.target.schema, plan.target.table);
     let check = |name: &str, passed, detail| Check {
         name: name.to_owned(),
@@ -228,13 +244,6 @@ fn target_checks(plan: &MigrationPlan, facts: Option<&TableFacts>) -> Vec<Check>
         let detail = format!("the target has no table {table}");
         return vec![check("table", false, detail)];
     };
-    let planned = |entity: &&String| plan.entities.iter().any(|known| known.name == **entity);
-    let others: Vec<&str> = facts
-        .entities
-        .iter()
-        .filter(|entity| !planned(entity))
-        .map(String::as_str)
-        .collect();
     let detail = if others.is_empty() {
         format!("{table} holds planned entities only")
     } else {

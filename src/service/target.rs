@@ -79,8 +79,6 @@ pub struct TableFacts {
     pub dimensions: i32,
     /// The name of a valid HNSW index on `embedding` for the cosine distance.
     pub index: Option<String>,
-    /// Entities in the table, sorted.
-    pub entities: Vec<String>,
 }
 
 /// A row of the target table.
@@ -174,18 +172,38 @@ impl Target {
         let Some(row) = row else {
             return Ok(None);
         };
-        let sql = format!("SELECT DISTINCT entity FROM {} ORDER BY 1", self.table);
-        let entities: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(|error| unreadable(&self.url, &error))?;
         let wrong = |error| unreadable(&self.url, &error);
         Ok(Some(TableFacts {
             vector_type: row.try_get(0).map_err(wrong)?,
             dimensions: row.try_get(1).map_err(wrong)?,
             index: row.try_get(2).map_err(wrong)?,
-            entities,
         }))
+    }
+
+    /// Gives the entities in the table beside the planned ones, of which it has so many rows, sorted.
+    ///
+    /// # Errors
+    /// The target cannot be read.
+    pub async fn others(&mut self, planned: &[String], rows: u64) -> Result<Vec<String>> {
+        let failed = |error| unreadable(&self.url, &error);
+        // The primary key is enough to count, and only where the sum is another one is the table itself read.
+        let sql = format!("SELECT count(*) FROM {}", self.table);
+        let all: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(failed)?;
+        if u64::try_from(all) == Ok(rows) {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT DISTINCT entity FROM {} WHERE entity <> ALL($1) ORDER BY 1",
+            self.table
+        );
+        sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(planned)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(failed)
     }
 
     /// Gives the quoted name of the table.

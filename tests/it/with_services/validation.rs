@@ -224,6 +224,13 @@ impl Subject {
     }
 }
 
+/// What the report says of the table itself.
+fn table(report: &ValidationReport) -> &str {
+    let mut checks = report.checks.iter();
+    let check = checks.find(|check| check.name == "table");
+    &check.expect("a check of the table").detail
+}
+
 /// Counts of documents that are missing, extra, changed and with a bad vector.
 type Found = [u64; 4];
 
@@ -351,6 +358,31 @@ async fn equal_sides_are_validated() {
         assert_eq!(vectors.recall_queries, DOCUMENTS + 1);
         assert_eq!(vectors.recall, Some(1.0));
     }
+}
+
+#[tokio::test]
+async fn entities_of_other_plans_are_named() {
+    let mut subject = Subject::new("postgres").await;
+    subject.reset().await;
+    let report = subject.validate().await;
+    assert_eq!(
+        table(&report),
+        "public.documents holds planned entities only"
+    );
+    subject
+        .target
+        .execute(
+            "INSERT INTO documents SELECT gen_random_uuid(), e, source_key, chunk, content, content_hash, embedding, metadata, model
+             FROM documents, unnest(ARRAY['b', 'a']) AS e",
+        )
+        .await
+        .expect("other entities");
+    let report = subject.validate().await;
+    assert_eq!(report.verdict, Verdict::Validated, "{}", report.reason);
+    assert_eq!(
+        table(&report),
+        "public.documents also holds entities that this plan does not have: a, b"
+    );
 }
 
 #[tokio::test]
