@@ -254,7 +254,7 @@ pub struct TokenArgs {
     /// Whose runs the token is for; `local` is the command line's own
     #[arg(long)]
     pub tenant: String,
-    /// What it allows: some of submit, read, answer and admin, with commas between them
+    /// What it allows: some of submit, read, answer, admin (those three) and metrics (figures of all tenants), with commas between them
     #[arg(long, value_name = "SCOPES")]
     pub scope: String,
     /// What people call it
