@@ -15,7 +15,7 @@ use super::access::Access;
 use super::extract::{Asked, Segments};
 use super::gateway::Gateway;
 use super::problem::Problem;
-use super::{body, idempotency};
+use super::{body, idempotency, retry};
 use crate::error::{Error, ErrorKind};
 use crate::graph::event::{Question, RunStatus};
 use crate::launch::{Request, prepare_within};
@@ -111,11 +111,7 @@ pub(super) async fn submit(
             idempotency_key: key.as_deref(),
         })
         .await?;
-    let run_id = accepted.run_id;
-    gateway.begin(accepted);
-    let document = launch.store().document(run_id).await?;
-    let location = [(header::LOCATION, format!("/jobs/{run_id}"))];
-    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
+    retry::begun(&gateway, accepted).await
 }
 
 /// Lists runs, newest first.

@@ -18,7 +18,7 @@ use super::health::Readiness;
 use super::jobs::{NewAnswer, RunPage, Submission};
 use super::logs::LogPage;
 use super::problem::Details;
-use super::retry::NewRetry;
+use super::retry::{NewRetry, NewValidation};
 use crate::graph::event::Artifact;
 use crate::graph::explain::Explanation;
 use crate::graph::preview::Preview;
@@ -42,6 +42,7 @@ mod security;
         super::jobs::answer,
         super::jobs::form,
         super::retry::retry,
+        super::retry::validate,
         super::stages::explain,
         super::logs::logs,
         super::events::stream,
@@ -100,6 +101,7 @@ fn schemas() -> Map<String, Value> {
     generator.subschema_for::<RunPage>();
     generator.subschema_for::<NewAnswer>();
     generator.subschema_for::<NewRetry>();
+    generator.subschema_for::<NewValidation>();
     generator.subschema_for::<Explanation>();
     generator.subschema_for::<LogPage>();
     generator.subschema_for::<GraphText>();

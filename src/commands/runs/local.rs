@@ -13,7 +13,7 @@ use crate::commands::jobs::until_interrupted;
 use crate::error::{ErrorKind, Result};
 use crate::graph::event::{Artifact, RunStatus};
 use crate::graph::explain::Explanation;
-use crate::launch::retry::{Refusal, Retried, RetryRequest, Wanted};
+use crate::launch::retry::{Refusal, Retried, RetryRequest, ValidationRequest, Wanted};
 use crate::launch::{Accepted, Control, Launch, prepare};
 use crate::model::run::{LogLine, RunDocument, RunSummary};
 use crate::report::Report;
@@ -64,6 +64,21 @@ impl Local {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Goes on with a run that nothing keeps waiting any more.
+    async fn go_on(&self, run: Uuid) -> Result<RunDocument> {
+        let control = Control::default();
+        let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
+        let resumed = self.0.resume(run, &control, &mut reports);
+        match until_interrupted(&control, resumed).await {
+            // A gateway was quicker.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                eprintln!("note: {error}");
+                self.0.store().document(run).await
+            }
+            ended => ended,
         }
     }
 
@@ -170,7 +185,13 @@ impl Place for Local {
 
     async fn validate(&self, run: Uuid, job: Option<Value>) -> Result<RunDocument> {
         let job = job.map(|job| prepare(&job, variable)).transpose()?;
-        let accepted = self.0.accept_validation(run, job, Origin::Command).await?;
+        let accepted = self.0.accept_validation(ValidationRequest {
+            run_id: run,
+            job,
+            origin: Origin::Command,
+            idempotency_key: None,
+        });
+        let accepted = accepted.await?;
         eprintln!("run {} validates run {run}", accepted.run_id);
         self.execute(accepted).await
     }
@@ -182,16 +203,6 @@ impl Place for Local {
             by,
         } = choice;
         self.0.store().answer(run, question, chosen, by).await?;
-        let control = Control::default();
-        let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
-        let resumed = self.0.resume(run, &control, &mut reports);
-        match until_interrupted(&control, resumed).await {
-            // A gateway was quicker.
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                eprintln!("note: {error}");
-                self.document(run).await
-            }
-            ended => ended,
-        }
+        self.go_on(run).await
     }
 }

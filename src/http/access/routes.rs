@@ -51,6 +51,11 @@ pub const ROUTES: &[(Method, &str, Need)] = &[
         "/jobs/{run_id}/retry",
         Need::Scope(Scope::Submit),
     ),
+    (
+        Method::POST,
+        "/jobs/{run_id}/validate",
+        Need::Scope(Scope::Submit),
+    ),
     (Method::GET, "/artifacts/{run_id}", Need::Scope(Scope::Read)),
     (
         Method::GET,
