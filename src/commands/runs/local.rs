@@ -13,6 +13,7 @@ use crate::commands::jobs::until_interrupted;
 use crate::error::{ErrorKind, Result};
 use crate::graph::event::{Artifact, RunStatus};
 use crate::graph::explain::Explanation;
+use crate::handlers::gate_review::TIME_OVER;
 use crate::launch::retry::{Refusal, Retried, RetryRequest, ValidationRequest, Wanted};
 use crate::launch::{Accepted, Control, Launch, prepare};
 use crate::model::run::{LogLine, RunDocument, RunSummary};
@@ -94,6 +95,27 @@ impl Local {
 }
 
 impl Place for Local {
+    async fn settle(&self, run: Option<Uuid>) -> Result<()> {
+        let store = self.0.store();
+        for (late, question, choice) in store.overdue(Origin::Command).await? {
+            if run.is_some_and(|run| run != late) {
+                continue;
+            }
+            eprintln!(
+                "note: the time to answer question `{question}` of run {late} is over: `{choice}` holds"
+            );
+            match store.answer(late, &question, &choice, TIME_OVER).await {
+                Ok(true) => drop(self.go_on(late).await?),
+                // Other questions are open.
+                Ok(false) => {}
+                // Somebody was quicker.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     async fn list(&self, limit: u32) -> Result<Vec<RunSummary>> {
         self.0.store().list(None, limit, None).await
     }

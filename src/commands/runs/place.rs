@@ -47,6 +47,9 @@ impl From<Error> for Refused {
 
 /// Where runs are. What makes a run go on gives it when it ended, parked or was interrupted, with its progress shown on the way.
 pub trait Place {
+    /// Lets hold what holds where nobody answered in time, in a run or in all.
+    async fn settle(&self, run: Option<Uuid>) -> Result<()>;
+
     /// Lists the newest runs.
     async fn list(&self, limit: u32) -> Result<Vec<RunSummary>>;
 
