@@ -161,6 +161,12 @@ fn complete(document: &mut Value) {
     for (path, methods) in paths {
         let operations = methods.as_object_mut().into_iter().flatten();
         for (_, operation) in operations {
+            // A function's name is its own only beside its tag: clients are generated from these.
+            let [tag, function] = ["/tags/0", "/operationId"].map(|place| {
+                let word = operation.pointer(place).and_then(Value::as_str);
+                word.unwrap_or_default().to_owned()
+            });
+            operation["operationId"] = json!(format!("{tag}_{function}"));
             let parameters = operation.get_mut("parameters");
             let parameters = parameters.and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
@@ -288,6 +294,19 @@ mod tests {
             let pointer = reference.trim_start_matches('#');
             assert!(document.pointer(pointer).is_some(), "{reference}");
         }
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own() {
+        let document = describe();
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let id = operation["operationId"].as_str().unwrap();
+                assert!(ids.insert(id.to_owned()), "{method} {path}: {id}");
+            }
+        }
+        assert!(ids.len() > 20 && ids.contains("jobs_submit"), "{ids:?}");
     }
 
     #[test]
