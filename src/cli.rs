@@ -361,9 +361,9 @@ pub enum RunsCommand {
         question: String,
         /// One of its choices
         choice: String,
-        /// Who answers
-        #[arg(long, default_value = "command line")]
-        by: String,
+        /// Who answers: `command line` if absent, or who holds the token that the gateway asks for
+        #[arg(long)]
+        by: Option<String>,
         /// How the result is printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,

@@ -89,7 +89,7 @@ async fn at(place: &impl Place, command: RunsCommand) -> Result<u8> {
             let choice = Choice {
                 question: &question,
                 chosen: &choice,
-                by: &by,
+                by: by.as_deref(),
             };
             let document = place.answer(run, choice).await?;
             return ended(place, &document, format);

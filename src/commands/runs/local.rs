@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::place::{Choice, Events, Lines, Place, Refused};
+use super::place::{Choice, Events, Lines, NOBODY_SAYS, Place, Refused};
 use crate::cli::{LogsArgs, RetryArgs};
 use crate::commands::jobs::until_interrupted;
 use crate::error::{ErrorKind, Result};
@@ -224,6 +224,7 @@ impl Place for Local {
             chosen,
             by,
         } = choice;
+        let by = by.unwrap_or(NOBODY_SAYS);
         self.0.store().answer(run, question, chosen, by).await?;
         self.go_on(run).await
     }

@@ -26,9 +26,12 @@ pub struct Choice<'a> {
     pub question: &'a str,
     /// One of its choices.
     pub chosen: &'a str,
-    /// Who answers.
-    pub by: &'a str,
+    /// Who answers, if somebody says so.
+    pub by: Option<&'a str>,
 }
+
+/// Who answers where nobody says so.
+pub const NOBODY_SAYS: &str = "command line";
 
 /// Why a run is not retried.
 #[derive(Debug)]

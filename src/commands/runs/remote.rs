@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use super::place::{Choice, Events, Lines, Place, Refused};
+use super::place::{Choice, Events, Lines, NOBODY_SAYS, Place, Refused};
 use crate::cli::{LogsArgs, RetryArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::diff::GraphDiff;
@@ -468,7 +468,10 @@ impl Place for Remote {
 
     async fn answer(&self, run: Uuid, choice: Choice<'_>) -> Result<RunDocument> {
         let last = self.last_event(run).await?;
-        let body = json!({"question": choice.question, "choice": choice.chosen, "by": choice.by});
+        // A token has a name of its own.
+        let nobody = self.token.is_none().then_some(NOBODY_SAYS);
+        let by = choice.by.or(nobody);
+        let body = json!({"question": choice.question, "choice": choice.chosen, "by": by});
         let request = self.request(Method::POST, &format!("/jobs/{run}/answers"));
         let document: RunDocument = self.plain(request.json(&body)).await?;
         match document.status {

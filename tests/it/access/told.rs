@@ -94,6 +94,33 @@ async fn until_asked_for(gateway: &Gateway) {
 }
 
 #[tokio::test]
+async fn the_command_line_answers_as_its_token() {
+    let relvec = Relvec::alone();
+    waiting_graph(&relvec);
+    let arguments = [
+        "token", "create", "--tenant", "a", "--scope", "admin", "--name", "ci",
+    ];
+    let token = relvec.call(&arguments).stdout.trim().to_owned();
+    let gateway = Gateway::start(&relvec, &[("RELVEC_RATE", "0")]);
+    let server = format!("http://{}", gateway.address);
+    for (by, recorded) in [(&[][..], "ci"), (&["--by", "ann"], "ci, for \"ann\"")] {
+        let run = gateway
+            .submit(Some(&token), "waiting", &Gateway::allowed_input())
+            .await;
+        gateway.until_ended(&run, Some(&token)).await;
+        let arguments = [
+            "runs", "--server", &server, "answer", &run, "accept", "reject",
+        ];
+        let ended = relvec.call_with(&[&arguments, by].concat(), &[("RELVEC_TOKEN", &token)]);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(
+            ended.stderr.contains(&format!("rejected by {recorded}\n")),
+            "{ended:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn who_answered_is_the_token_and_not_what_a_caller_writes() {
     let relvec = Relvec::alone();
     waiting_graph(&relvec);
