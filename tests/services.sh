@@ -246,6 +246,19 @@ check_generated() {
   done
 }
 
+# Holds the service's unit against systemd, which only warns of what it does not know: here a warning is a finding.
+check_unit() {
+  local folder found
+  need systemd-analyze systemd
+  cargo build --quiet --bin relvec
+  folder=$(mktemp -d "${TMPDIR:-/tmp}/relvec-unit.XXXXXX")
+  # The program that the unit starts has to be there.
+  sed "s|^ExecStart=/usr/local/bin/relvec|ExecStart=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/relvec|" docs/relvec.service >"$folder/relvec.service"
+  found=$(systemd-analyze --man=no verify "$folder/relvec.service" 2>&1) || found+=" (systemd-analyze failed)"
+  rm -r "$folder"
+  [ -z "$found" ] || fail "systemd does not take docs/relvec.service: $found"
+}
+
 # Holds a gateway against its own description: schemathesis makes requests of every route from /openapi.json, good and bad, and compares
 # each answer with what is described. First without tokens, then with one. Bounded in examples and in time; what it found is in target/api.
 check_api() {
