@@ -37,13 +37,21 @@ pub enum Scope {
     Read,
     /// Answering questions and cancelling.
     Answer,
-    /// All of the tenant's, and the gateway's metrics.
+    /// All three of them.
     Admin,
+    /// Reading the gateway's figures, which count the runs of all tenants. No other scope holds it.
+    Metrics,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 4] = [Self::Submit, Self::Read, Self::Answer, Self::Admin];
+    pub const ALL: [Self; 5] = [
+        Self::Submit,
+        Self::Read,
+        Self::Answer,
+        Self::Admin,
+        Self::Metrics,
+    ];
 
     /// Gives the scope's name.
     #[must_use]
@@ -53,6 +61,7 @@ impl Scope {
             Self::Read => "read",
             Self::Answer => "answer",
             Self::Admin => "admin",
+            Self::Metrics => "metrics",
         }
     }
 }
@@ -68,10 +77,11 @@ impl Scopes {
         Self(Scope::ALL.into())
     }
 
-    /// Says whether a scope is allowed: `admin` holds the others.
+    /// Says whether a scope is allowed: `admin` holds the others of a tenant, and not `metrics`, which is about all tenants.
     #[must_use]
     pub fn allow(&self, scope: Scope) -> bool {
-        self.0.contains(&scope) || self.0.contains(&Scope::Admin)
+        let is_held = scope != Scope::Metrics && self.0.contains(&Scope::Admin);
+        is_held || self.0.contains(&scope)
     }
 }
 
@@ -83,8 +93,9 @@ impl FromStr for Scopes {
             let named = |scope: &Scope| scope.name() == name.trim();
             Scope::ALL.into_iter().find(named).ok_or_else(|| {
                 let shown: String = name.chars().take(40).collect();
-                Error::new(ErrorKind::Usage, format!("`{shown}` is no scope"))
-                    .hint("scopes are submit, read, answer and admin, with commas between them")
+                Error::new(ErrorKind::Usage, format!("`{shown}` is no scope")).hint(
+                    "scopes are submit, read, answer, admin and metrics, with commas between them",
+                )
             })
         });
         scopes.collect::<Result<_>>().map(Self)
@@ -255,12 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_read_and_admin_holds_all() {
+    fn scopes_are_read_and_admin_holds_those_of_its_tenant() {
         let scopes: Scopes = "read, submit".parse().unwrap();
         assert_eq!(scopes.to_string(), "submit,read");
         assert!(scopes.allow(Scope::Read) && !scopes.allow(Scope::Answer));
         let admin: Scopes = "admin".parse().unwrap();
-        assert!(Scope::ALL.into_iter().all(|scope| admin.allow(scope)));
+        let held = Scope::ALL.into_iter().filter(|scope| admin.allow(*scope));
+        assert_eq!(held.count(), 4);
+        assert!(!admin.allow(Scope::Metrics));
         for wrong in ["", "read,", "root", "READ"] {
             assert!(wrong.parse::<Scopes>().is_err(), "{wrong}");
         }

@@ -254,7 +254,7 @@ pub struct TokenArgs {
     /// Whose runs the token is for; `local` is the command line's own
     #[arg(long)]
     pub tenant: String,
-    /// What it allows: some of submit, read, answer and admin, with commas between them
+    /// What it allows: some of submit, read, answer, admin (those three) and metrics (figures of all tenants), with commas between them
     #[arg(long, value_name = "SCOPES")]
     pub scope: String,
     /// What people call it
@@ -361,9 +361,9 @@ pub enum RunsCommand {
         question: String,
         /// One of its choices
         choice: String,
-        /// Who answers
-        #[arg(long, default_value = "command line")]
-        by: String,
+        /// Who answers: `command line` if absent, or who holds the token that the gateway asks for
+        #[arg(long)]
+        by: Option<String>,
         /// How the result is printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,

@@ -246,10 +246,23 @@ check_generated() {
   done
 }
 
-# Holds a running gateway against its own description: schemathesis makes requests of every route from /openapi.json, good and bad, and
-# compares each answer with what is described. Bounded in examples and in time; what it found is in target/api.
+# Holds the service's unit against systemd, which only warns of what it does not know: here a warning is a finding.
+check_unit() {
+  local folder found
+  need systemd-analyze systemd
+  cargo build --quiet --bin relvec
+  folder=$(mktemp -d "${TMPDIR:-/tmp}/relvec-unit.XXXXXX")
+  # The program that the unit starts has to be there.
+  sed "s|^ExecStart=/usr/local/bin/relvec|ExecStart=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/relvec|" docs/relvec.service >"$folder/relvec.service"
+  found=$(systemd-analyze --man=no verify "$folder/relvec.service" 2>&1) || found+=" (systemd-analyze failed)"
+  rm -r "$folder"
+  [ -z "$found" ] || fail "systemd does not take docs/relvec.service: $found"
+}
+
+# Holds a gateway against its own description: schemathesis makes requests of every route from /openapi.json, good and bad, and compares
+# each answer with what is described. First without tokens, then with one. Bounded in examples and in time; what it found is in target/api.
 check_api() {
-  local wanted="schemathesis==4.32.5" venv=target/api-tests home="$PWD/target/api/home" tries address log="$PWD/target/api/gateway.log"
+  local wanted="schemathesis==4.32.5" venv=target/api-tests
   if [ "$(cat "$venv/installed.txt" 2>/dev/null)" != "$wanted" ]; then
     rm -rf "$venv"
     python3 -m venv "$venv"
@@ -259,15 +272,27 @@ check_api() {
   cargo build --quiet --bin relvec
   need_services_folder
   rm -rf target/api
-  mkdir -p "$home" target/api/graphs
-  RELVEC_HOME="$home" RELVEC_GRAPHS="$PWD/target/api/graphs" "${CARGO_TARGET_DIR:-target}/debug/relvec" serve --listen 127.0.0.1:0 2>"$log" &
+  check_gateway open
+  check_gateway closed
+}
+
+# Checks one gateway, which asks for a token if it is `closed`. Its files are in target/api/NAME.
+check_gateway() { # NAME
+  local folder="$PWD/target/api/$1" tries address relvec="${CARGO_TARGET_DIR:-target}/debug/relvec" token=
+  local -x RELVEC_HOME="$folder/home" RELVEC_GRAPHS="$folder/graphs" RELVEC_ALLOW_PATHS="$folder" RELVEC_RATE=0
+  mkdir -p "$RELVEC_HOME" "$RELVEC_GRAPHS"
+  # What an open gateway allows in any case: the same jobs are accepted.
+  [ "$1" = open ] || local -x RELVEC_ALLOW_HOSTS='embedded,*'
+  [ "$1" = open ] || token=$("$relvec" token create --tenant tests --scope admin,metrics --name schemathesis 2>/dev/null) || fail "no token can be made"
+  "$relvec" serve --listen 127.0.0.1:0 2>"$folder/gateway.log" &
   gateway=$!
   for tries in $(seq 100); do
-    address=$(grep -o 'http://127.0.0.1:[0-9]*' "$log" | head -1) && break
-    kill -0 "$gateway" 2>/dev/null || { cat "$log"; fail "the gateway does not start"; }
+    address=$(grep -o 'http://127.0.0.1:[0-9]*' "$folder/gateway.log" | head -1) && break
+    kill -0 "$gateway" 2>/dev/null || { cat "$folder/gateway.log"; fail "the gateway does not start"; }
     sleep 0.1
   done
-  python3 tests/api/check.py "$venv/bin/schemathesis" "$address" target/api || { kill "$gateway"; fail "the gateway does not do what /openapi.json says"; }
+  RELVEC_TOKEN=$token python3 tests/api/check.py target/api-tests/bin/schemathesis "$address" "$folder" ||
+    { kill "$gateway"; fail "the gateway does not do what /openapi.json says"; }
   kill "$gateway"
   wait "$gateway" || fail "the gateway did not end in order"
 }

@@ -30,6 +30,7 @@ pub async fn runs(args: RunsArgs, settings: Settings) -> Result<u8> {
 }
 
 async fn at(place: &impl Place, command: RunsCommand) -> Result<u8> {
+    place.settle(run_of(&command)).await?;
     match command {
         RunsCommand::List { limit, format } => list(place, limit, format).await?,
         RunsCommand::Show { run, format } => show_run(place, run, format).await?,
@@ -88,13 +89,29 @@ async fn at(place: &impl Place, command: RunsCommand) -> Result<u8> {
             let choice = Choice {
                 question: &question,
                 chosen: &choice,
-                by: &by,
+                by: by.as_deref(),
             };
             let document = place.answer(run, choice).await?;
             return ended(place, &document, format);
         }
     }
     Ok(0)
+}
+
+/// Gives the run that a command names; none where it is about all.
+const fn run_of(command: &RunsCommand) -> Option<Uuid> {
+    match command {
+        RunsCommand::List { .. } => None,
+        RunsCommand::Show { run, .. }
+        | RunsCommand::Events { run, .. }
+        | RunsCommand::Logs(LogsArgs { run, .. })
+        | RunsCommand::Artifacts { run, .. }
+        | RunsCommand::Explain { run, .. }
+        | RunsCommand::Cancel { run, .. }
+        | RunsCommand::Retry(RetryArgs { run, .. })
+        | RunsCommand::Validate { run, .. }
+        | RunsCommand::Answer { run, .. } => Some(*run),
+    }
 }
 
 fn ended(place: &impl Place, document: &RunDocument, format: Format) -> Result<u8> {

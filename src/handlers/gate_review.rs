@@ -20,6 +20,9 @@ use crate::model::validation::{ValidationReport, Verdict};
 
 /// The id of the question that the stage `gate_review` asks. A gate with another id asks a question with that id.
 pub const ACCEPT: &str = "accept";
+/// Who answers what nobody answered in time.
+pub const TIME_OVER: &str = "response_timeout";
+
 const APPROVE: &str = "approve";
 const REJECT: &str = "reject";
 
@@ -30,7 +33,7 @@ pub struct Params {
     /// What is asked, after a sentence that says what happened; whether to accept the run as it is, if absent.
     #[serde(default)]
     question: Option<String>,
-    /// How long a person has to answer, such as `"24h"`; for ever if absent. Only the gateway watches the time.
+    /// How long a person has to answer, such as `"24h"`; for ever if absent. A gateway watches the time; without one, what holds then holds when somebody looks.
     #[serde(default)]
     response_timeout: Option<String>,
     /// What holds when the time is over.

@@ -6,9 +6,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt as _;
 use futures::stream::{Stream, try_unfold};
 use serde::Deserialize;
 
+use super::access::Access;
 use super::extract::{Asked, Segments};
 use super::gateway::Gateway;
 use super::jobs::id;
@@ -38,6 +40,7 @@ pub struct EventsQuery {
         (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn stream(
     State(gateway): State<Gateway>,
+    access: Access,
     Segments(run_id): Segments<String>,
     Asked(EventsQuery { follow }): Asked<EventsQuery>,
     headers: HeaderMap,
@@ -57,7 +60,7 @@ pub(super) async fn stream(
     let followers = desk.metrics().followers();
     let follower = desk.tails().follow(run_id, last, followers).await?;
     let waits = follow.unwrap_or(true);
-    Ok(sse(try_unfold(follower, move |mut follower| async move {
+    let events = try_unfold(follower, move |mut follower| async move {
         let event = if waits {
             follower.next().await?
         } else {
@@ -67,11 +70,16 @@ pub(super) async fn stream(
             let sent = Event::default().id(event.seq.to_string());
             (sent.data(&event.event), follower)
         }))
-    })))
+    });
+    Ok(sse(events, access))
 }
 
-/// Sends a stream of events, with a sign of life now and then.
-pub(super) fn sse(events: impl Stream<Item = Done<Event>> + Send + 'static) -> Response {
+/// Sends a stream of events, with a sign of life now and then, as long as whoever asked for it would be let in.
+pub(super) fn sse(
+    events: impl Stream<Item = Done<Event>> + Send + 'static,
+    access: Access,
+) -> Response {
+    let events = events.take_until(Box::pin(access.ended()));
     let alive = KeepAlive::new().interval(HEARTBEAT);
     Sse::new(events).keep_alive(alive).into_response()
 }

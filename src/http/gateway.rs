@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::desk::Desk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handlers::executor::NO_DAEMON;
+use crate::handlers::gate_review::TIME_OVER;
 use crate::launch::{Accepted, Control, Launch, Owned};
 use crate::model::job::ExecutionMode;
 use crate::store::{Among, Cancelled, Claim, Origin};
@@ -41,9 +42,6 @@ const SEARCH_EVERY: Duration = Duration::from_secs(2);
 
 /// How long the queue's length is believed.
 const COUNTED_FOR: Duration = Duration::from_millis(250);
-
-/// Who answers what nobody answered in time.
-const TIME_OVER: &str = "response_timeout";
 
 /// A run that has a task here.
 #[derive(Clone)]
@@ -342,7 +340,12 @@ impl Gateway {
     }
 
     async fn answer_overdue(&self) -> Result<()> {
-        for (run_id, question, choice) in self.launch().store().overdue(Origin::Gateway).await? {
+        let store = self.launch().store();
+        // Of the command line's runs too: no process of theirs is there to do it.
+        for (run_id, _, _) in store.overdue(Origin::Command).await? {
+            store.hand_to_gateway(run_id).await?;
+        }
+        for (run_id, question, choice) in store.overdue(Origin::Gateway).await? {
             match self.answer(run_id, &question, &choice, TIME_OVER).await {
                 // A person was quicker, or cancelled the run.
                 Err(error) if error.kind() == ErrorKind::Conflict => {}

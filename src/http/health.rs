@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::access::Access;
 use super::gateway::Gateway;
 use super::problem::Problem;
+use crate::access::Scope;
 
 /// How often graph files are looked at where nobody asks for them, so that one that breaks has its last good form.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -19,8 +21,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub struct Readiness {
     /// Always `ready`: a gateway that is not answers with a problem.
     status: &'static str,
-    /// Graphs whose files have defects now; `GET /graphs` says which. They keep nobody from running others.
-    broken_graphs: Vec<BrokenGraph>,
+    /// How many graphs have files with defects now. They keep nobody from running others.
+    broken: usize,
+    /// Which ones; only who may read graphs is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken_graphs: Option<Vec<BrokenGraph>>,
 }
 
 /// A graph whose file has defects now.
@@ -42,9 +47,12 @@ pub(super) async fn alive() -> &'static str {
 /// Says whether jobs are taken: the store answers and the gateway is not about to stop.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses(
-        (status = 200, description = "they are; graphs whose files have defects are listed", body = ref("#/components/schemas/Readiness")),
+        (status = 200, description = "they are; graphs whose files have defects are counted, and listed for who may read graphs", body = ref("#/components/schemas/Readiness")),
         (status = 503, description = "they are not", body = ref("#/components/schemas/Problem"))))]
-pub(super) async fn ready(State(gateway): State<Gateway>) -> Result<Json<Readiness>, Problem> {
+pub(super) async fn ready(
+    State(gateway): State<Gateway>,
+    access: Option<Extension<Access>>,
+) -> Result<Json<Readiness>, Problem> {
     if gateway.draining().is_cancelled() {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -58,9 +66,12 @@ pub(super) async fn ready(State(gateway): State<Gateway>) -> Result<Json<Readine
         keeps_last_good: graph.ready.is_some(),
         name: graph.name,
     });
+    let broken: Vec<BrokenGraph> = broken.collect();
+    let may_read = access.is_some_and(|Extension(access)| access.allows(Scope::Read));
     Ok(Json(Readiness {
         status: "ready",
-        broken_graphs: broken.collect(),
+        broken: broken.len(),
+        broken_graphs: may_read.then_some(broken),
     }))
 }
 

@@ -15,7 +15,7 @@ use super::access::Access;
 use super::extract::{Asked, Segments};
 use super::gateway::Gateway;
 use super::problem::Problem;
-use super::{body, idempotency};
+use super::{body, idempotency, retry};
 use crate::error::{Error, ErrorKind};
 use crate::graph::event::{Question, RunStatus};
 use crate::launch::{Request, prepare_within};
@@ -51,8 +51,9 @@ pub struct NewAnswer {
     question: String,
     /// One of its choices.
     choice: String,
-    /// Who decides.
-    by: String,
+    /// Who decides. Where tokens are asked for, the token's name says it, and this is kept beside it.
+    #[serde(default)]
+    by: Option<String>,
 }
 
 /// Which runs are listed, and where a page of them begins.
@@ -110,11 +111,7 @@ pub(super) async fn submit(
             idempotency_key: key.as_deref(),
         })
         .await?;
-    let run_id = accepted.run_id;
-    gateway.begin(accepted);
-    let document = launch.store().document(run_id).await?;
-    let location = [(header::LOCATION, format!("/jobs/{run_id}"))];
-    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
+    retry::begun(&gateway, accepted).await
 }
 
 /// Lists runs, newest first.
@@ -218,6 +215,7 @@ pub(super) async fn cancel(
         (status = 422, description = "the choice is not offered", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn answer(
     State(gateway): State<Gateway>,
+    access: Access,
     Segments(run_id): Segments<String>,
     headers: HeaderMap,
     body: Body,
@@ -228,14 +226,26 @@ pub(super) async fn answer(
         choice,
         by,
     } = body::read(&headers, body).await?;
-    if by.trim().is_empty() || by.chars().count() > MOST_NAME {
+    let by = who(&access, by)?;
+    gateway.answer(run_id, &question, &choice, &by).await?;
+    Ok(Json(gateway.launch().store().document(run_id).await?))
+}
+
+/// Says who decides: whoever holds the token, in the name of whom they say; without tokens, whom they say.
+fn who(access: &Access, said: Option<String>) -> Result<String, Problem> {
+    let name = access.name();
+    let is_wrong = |said: &String| said.trim().is_empty() || said.chars().count() > MOST_NAME;
+    if said.as_ref().map_or(name.is_none(), is_wrong) {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             format!("`by` names who decides, in at most {MOST_NAME} characters"),
         ));
     }
-    gateway.answer(run_id, &question, &choice, &by).await?;
-    Ok(Json(gateway.launch().store().document(run_id).await?))
+    Ok(match (name, said) {
+        (None, said) => said.unwrap_or_default(),
+        (Some(name), Some(said)) if said != name => format!("{name}, for {said:?}"),
+        (Some(name), _) => name,
+    })
 }
 
 /// Gives the form of the answers that a run waits for: a JSON Schema of what the same address takes by POST, with one alternative an
@@ -247,13 +257,18 @@ pub(super) async fn answer(
         (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn form(
     State(gateway): State<Gateway>,
+    access: Access,
     Segments(run_id): Segments<String>,
 ) -> Result<Json<Value>, Problem> {
     let run = gateway.launch().store().document(id(&run_id)?).await?;
-    Ok(Json(form_of(&run.open_questions)))
+    let mut required = vec!["question", "choice"];
+    if access.name().is_none() {
+        required.push("by");
+    }
+    Ok(Json(form_of(&run.open_questions, &required)))
 }
 
-fn form_of(questions: &[Question]) -> Value {
+fn form_of(questions: &[Question], required: &[&str]) -> Value {
     let alternative = |question: &Question| {
         let mut choice = json!({"enum": question.choices});
         if let Some(default) = &question.default {
@@ -262,7 +277,7 @@ fn form_of(questions: &[Question]) -> Value {
         json!({
             "title": question.text,
             "type": "object",
-            "required": ["question", "choice", "by"],
+            "required": required,
             "additionalProperties": false,
             "properties": {
                 "question": {"const": question.id},

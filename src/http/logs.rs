@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::access::Access;
 use super::events::{last_seen, sse};
 use super::extract::{Asked, Segments};
 use super::follow::Follower;
@@ -60,6 +61,7 @@ pub struct LogPage {
         (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem"))))]
 pub(super) async fn logs(
     State(gateway): State<Gateway>,
+    access: Access,
     Segments(run_id): Segments<String>,
     Asked(query): Asked<LogQuery>,
     headers: HeaderMap,
@@ -68,7 +70,7 @@ pub(super) async fn logs(
     let seen = last_seen(&headers)?;
     let run_id = id(&run_id)?;
     if query.follow.unwrap_or_default() {
-        return follow(&gateway, run_id, query, seen).await;
+        return follow(&gateway, access, run_id, query, seen).await;
     }
     let store = gateway.launch().store();
     let stage = query.stage.as_deref();
@@ -108,6 +110,7 @@ struct Lines {
 
 async fn follow(
     gateway: &Gateway,
+    access: Access,
     run_id: Uuid,
     query: LogQuery,
     seen: Option<i64>,
@@ -143,7 +146,7 @@ async fn follow(
         follower: desk.tails().follow(run_id, last, followers).await?,
         stage,
     };
-    Ok(sse(lines.events()))
+    Ok(sse(lines.events(), access))
 }
 
 impl Lines {

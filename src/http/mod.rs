@@ -171,6 +171,7 @@ pub fn router(gateway: Gateway, door: Door, guard: Guard) -> Router {
         .route("/jobs/{run_id}/cancel", post(jobs::cancel))
         .route("/jobs/{run_id}/answers", post(jobs::answer).get(jobs::form))
         .route("/jobs/{run_id}/retry", post(retry::retry))
+        .route("/jobs/{run_id}/validate", post(retry::validate))
         .route("/jobs/{run_id}/stages/{stage}", get(stages::explain))
         .route("/jobs/{run_id}/logs", get(logs::logs))
         .route("/artifacts/{run_id}", get(artifacts::list))

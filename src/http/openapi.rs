@@ -18,7 +18,7 @@ use super::health::Readiness;
 use super::jobs::{NewAnswer, RunPage, Submission};
 use super::logs::LogPage;
 use super::problem::Details;
-use super::retry::NewRetry;
+use super::retry::{NewRetry, NewValidation};
 use crate::graph::event::Artifact;
 use crate::graph::explain::Explanation;
 use crate::graph::preview::Preview;
@@ -42,6 +42,7 @@ mod security;
         super::jobs::answer,
         super::jobs::form,
         super::retry::retry,
+        super::retry::validate,
         super::stages::explain,
         super::logs::logs,
         super::events::stream,
@@ -100,6 +101,7 @@ fn schemas() -> Map<String, Value> {
     generator.subschema_for::<RunPage>();
     generator.subschema_for::<NewAnswer>();
     generator.subschema_for::<NewRetry>();
+    generator.subschema_for::<NewValidation>();
     generator.subschema_for::<Explanation>();
     generator.subschema_for::<LogPage>();
     generator.subschema_for::<GraphText>();
@@ -159,6 +161,12 @@ fn complete(document: &mut Value) {
     for (path, methods) in paths {
         let operations = methods.as_object_mut().into_iter().flatten();
         for (_, operation) in operations {
+            // A function's name is its own only beside its tag: clients are generated from these.
+            let [tag, function] = ["/tags/0", "/operationId"].map(|place| {
+                let word = operation.pointer(place).and_then(Value::as_str);
+                word.unwrap_or_default().to_owned()
+            });
+            operation["operationId"] = json!(format!("{tag}_{function}"));
             let parameters = operation.get_mut("parameters");
             let parameters = parameters.and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
@@ -286,6 +294,19 @@ mod tests {
             let pointer = reference.trim_start_matches('#');
             assert!(document.pointer(pointer).is_some(), "{reference}");
         }
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own() {
+        let document = describe();
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let id = operation["operationId"].as_str().unwrap();
+                assert!(ids.insert(id.to_owned()), "{method} {path}: {id}");
+            }
+        }
+        assert!(ids.len() > 20 && ids.contains("jobs_submit"), "{ids:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `/jobs/{run_id}/retry`: a new run that does again what a run left.
+//! `/jobs/{run_id}/retry` and `/jobs/{run_id}/validate`: a new run that does again what a run left, or compares source and target once more.
 
 use axum::Json;
 use axum::body::Body;
@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::access::Access;
 use super::extract::Segments;
@@ -14,7 +15,8 @@ use super::gateway::Gateway;
 use super::jobs::id;
 use super::problem::Problem;
 use super::{body, idempotency};
-use crate::launch::retry::{Retried, RetryRequest, Wanted};
+use crate::launch::retry::{Retried, RetryRequest, ValidationRequest, Wanted};
+use crate::launch::{Accepted, prepare_within};
 use crate::store::Origin;
 
 /// What of a run is done again; `{}` for what did not end well and what depends on it.
@@ -30,6 +32,15 @@ pub struct NewRetry {
     /// Whether to go on with the graph as it is now, where it changed since.
     #[serde(default)]
     accept_drift: bool,
+}
+
+/// What a validation needs beside the run that it is of; `{}` for nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewValidation {
+    /// The job with its connection strings, where passwords stood in the earlier one itself: no run keeps them.
+    #[serde(default)]
+    input: Option<Value>,
 }
 
 /// Retries a run that is over: a new run takes over what ended well and does the rest again. It is durable before the answer is
@@ -78,8 +89,51 @@ pub(super) async fn retry(
     for note in notes {
         tracing::warn!(run_id = %new, retry_of = %run_id, "{note}");
     }
+    begun(&gateway, accepted).await
+}
+
+/// Compares source and target of an earlier run as they are now, in a run of its own, of the graph `revalidate`. It is durable before the
+/// answer is sent.
+#[utoipa::path(post, path = "/jobs/{run_id}/validate", tag = "jobs",
+    params(("run_id" = String, Path, description = "the run that generated code"),
+           ("Idempotency-Key" = Option<String>, Header, description = "makes the validation safe to repeat")),
+    request_body(content = ref("#/components/schemas/NewValidation"), content_type = "application/json"),
+    responses(
+        (status = 202, description = "accepted; `Location` names the new run", body = ref("#/components/schemas/RunDocument"),
+            headers(("Location" = String, description = "the new run's address"))),
+        (status = 404, description = "there is no such run", body = ref("#/components/schemas/Problem")),
+        (status = 409, description = "the run is being executed, or generated no code", body = ref("#/components/schemas/Problem")),
+        (status = 422, description = "the job is wrong, or is of another source or target", body = ref("#/components/schemas/Problem")),
+        (status = 429, description = "too many runs are queued; `Retry-After` says when to ask again",
+            body = ref("#/components/schemas/Problem")),
+        (status = 507, description = "the disk of the run store is full", body = ref("#/components/schemas/Problem"))))]
+pub(super) async fn validate(
+    State(gateway): State<Gateway>,
+    Segments(run_id): Segments<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let run_id = id(&run_id)?;
+    let NewValidation { input } = body::read(&headers, body).await?;
+    let key = idempotency::key(&headers)?;
+    let launch = gateway.launch();
+    let job = input.map(|input| prepare_within(&input, launch.variables(), launch.allowed()));
+    let job = job.transpose()?;
+    gateway.admit().await?;
+    let accepted = launch.accept_validation(ValidationRequest {
+        run_id,
+        job,
+        origin: Origin::Gateway,
+        idempotency_key: key.as_deref(),
+    });
+    begun(&gateway, accepted.await?).await
+}
+
+/// Answers with a run that was accepted.
+pub(super) async fn begun(gateway: &Gateway, accepted: Accepted) -> Result<Response, Problem> {
+    let run_id = accepted.run_id;
     gateway.begin(accepted);
-    let document = launch.store().document(new).await?;
-    let location = [(header::LOCATION, format!("/jobs/{new}"))];
+    let document = gateway.launch().store().document(run_id).await?;
+    let location = [(header::LOCATION, format!("/jobs/{run_id}"))];
     Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
 }

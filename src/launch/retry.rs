@@ -14,6 +14,8 @@ mod drift;
 mod files;
 mod revalidate;
 
+pub use self::revalidate::ValidationRequest;
+
 use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize as _;
@@ -321,12 +323,8 @@ impl Launch {
 }
 
 fn repeated(run_id: Uuid) -> Retried {
-    let accepted = Accepted {
-        run_id,
-        secrets: None,
-    };
     Retried {
-        accepted,
+        accepted: Accepted::before(run_id),
         notes: Vec::new(),
     }
 }

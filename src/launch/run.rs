@@ -110,6 +110,26 @@ pub struct Accepted {
     pub secrets: Option<Secrets>,
 }
 
+impl Accepted {
+    pub(super) fn of(new: Uuid, created: Created, secrets: Secrets) -> Self {
+        match created {
+            Created::New => Self {
+                run_id: new,
+                secrets: Some(secrets),
+            },
+            Created::Before(run_id) => Self::before(run_id),
+        }
+    }
+
+    /// The run that the same request made before.
+    pub(super) const fn before(run_id: Uuid) -> Self {
+        Self {
+            run_id,
+            secrets: None,
+        }
+    }
+}
+
 /// A run that this process may execute: dropped, it is let go.
 #[derive(Debug)]
 pub struct Owned {
@@ -248,11 +268,7 @@ impl Launch {
             Error::new(ErrorKind::Internal, "the job cannot be written as JSON").because(error)
         })?;
         let run_id = Uuid::now_v7();
-        let held = request.origin == Origin::Gateway && !inline_secrets.is_empty();
-        if held {
-            // Before the run is durable, because from then on it may be executed.
-            self.held().insert(run_id, secrets.clone());
-        }
+        let held = self.hold(run_id, request.origin, &inline_secrets, &secrets);
         let created = self
             .store
             .create(&NewRun {
@@ -270,19 +286,10 @@ impl Launch {
                 adopted: None,
             })
             .await;
-        if held && !matches!(created, Ok(Created::New)) {
-            self.held().remove(&run_id);
+        if !matches!(created, Ok(Created::New)) {
+            self.let_go(run_id);
         }
-        Ok(match created? {
-            Created::New => Accepted {
-                run_id,
-                secrets: Some(secrets),
-            },
-            Created::Before(run_id) => Accepted {
-                run_id,
-                secrets: None,
-            },
-        })
+        Ok(Accepted::of(run_id, created?, secrets))
     }
 
     /// Refuses an execution mode that the gateway does not offer; the command line offers all.
@@ -308,6 +315,22 @@ impl Launch {
 
     fn held(&self) -> MutexGuard<'_, HashMap<Uuid, Secrets>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the secrets of a gateway's run that stood in its job, before the run is durable: from then on it may be executed. Says
+    /// whether there are any.
+    pub(super) fn hold(
+        &self,
+        run_id: Uuid,
+        origin: Origin,
+        inline_secrets: &[String],
+        secrets: &Secrets,
+    ) -> bool {
+        let held = origin == Origin::Gateway && !inline_secrets.is_empty();
+        if held {
+            self.held().insert(run_id, secrets.clone());
+        }
+        held
     }
 
     /// Gives the runs whose secrets only this process has.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Dropping the future of [`run`] or [`talk`] kills the whole group at once, and so does the program's end: what it started and left
-//! behind goes with it.
+//! behind goes with it. So does the end of relvec itself, also by SIGKILL: the group's leader is a shell that waits for it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -58,6 +58,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Bytes of a line that are kept; the rest of a longer line is dropped.
 const MAX_STDERR_LINE: usize = 16 * 1024;
 const MAX_STDOUT_LINE: usize = 8 * 1024 * 1024;
+
+/// Waits until its standard input ends, a pipe that only relvec holds, and kills its group. Whoever may stop in order is not to stop this.
+const WATCH: &str = "trap '' TERM; while read -r _; do :; done; kill -KILL 0";
 
 /// Where a line was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,13 +133,15 @@ async fn drive(
     cancel: &CancellationToken,
     mut on_line: impl FnMut(Stream, &str) + Send,
 ) -> io::Result<Ended> {
+    // Before the program, which has no moment without it.
+    let mut leader = lead()?;
+    let mut group = Group::of(&leader);
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
+        .process_group(group.number())
         .kill_on_drop(true)
         .spawn()?;
-    let mut group = Group::of(&child);
     let mut feeding = std::pin::pin!(feed(child.stdin.take(), input));
     let mut fed = false;
     let mut stdout = Lines::new(child.stdout.take(), MAX_STDOUT_LINE);
@@ -171,11 +176,32 @@ async fn drive(
         }
     }
     group.signal(Signal::KILL);
+    // Until then the group's number is nobody else's.
+    leader.wait().await?;
     group.disarm();
     Ok(match status {
         Some(status) if !cancelled => Ended::Exited(status),
         Some(_) | None => Ended::Cancelled,
     })
+}
+
+/// Starts the leader of a group, which ends the group when relvec is gone.
+fn lead() -> io::Result<Child> {
+    Command::new("/bin/sh")
+        .args(["-c", WATCH])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("/bin/sh, which watches over it, cannot be started: {error}"),
+            )
+        })
 }
 
 /// Writes a program's input and closes it. Where there is none and the program has a pipe, that stays open until the end: waiting
@@ -219,6 +245,11 @@ impl Group {
     pub fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Self(id.and_then(Pid::from_raw))
+    }
+
+    /// Gives its number, for further members.
+    fn number(&self) -> i32 {
+        self.0.map_or(0, |group| group.as_raw_nonzero().get())
     }
 
     fn signal(&self, signal: Signal) {

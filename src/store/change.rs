@@ -76,6 +76,19 @@ impl Store {
         Ok(queued)
     }
 
+    /// Makes a waiting run of the command line the gateway's, which goes on with it.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn hand_to_gateway(&self, run_id: Uuid) -> Result<()> {
+        let hand = query("UPDATE runs SET origin = 'gateway' WHERE id = $1 AND status = 'waiting'")
+            .bind(run_id);
+        self.write("hand the run to the gateway", move |c| {
+            Box::pin(async move { hand.execute(c).await.map(drop) })
+        })
+        .await
+    }
+
     /// Cancels a run that waits or is queued.
     ///
     /// # Errors

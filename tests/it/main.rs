@@ -14,6 +14,7 @@ mod fuzz;
 mod graph_files;
 mod graphs;
 mod mock_api;
+mod overdue;
 mod relvec;
 mod remote;
 mod schemas;

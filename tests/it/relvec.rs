@@ -44,6 +44,11 @@ impl Relvec {
         }
     }
 
+    /// Gives the data folder.
+    pub fn home(&self) -> PathBuf {
+        self.home.clone()
+    }
+
     /// Gives the id of the run that was made last.
     pub fn newest_run(&self) -> String {
         let runs = std::fs::read_dir(self.home.join("runs")).expect("runs");

@@ -154,7 +154,7 @@ fn a_gateways_runs_are_printed_as_the_stores_are() {
             1,
             "choose one of",
         ),
-        (&["runs", "validate", id], 2, "--only run_validation"),
+        (&["runs", "validate", id], 1, "generated no code"),
     ] {
         let ended = both.remote(arguments);
         assert_eq!(ended.code, code, "{ended:?}");
@@ -231,13 +231,20 @@ fn files_of_a_gateways_run_are_saved() {
         .status()
         .expect("python3");
     assert!(made.success());
-    let job = json!({"source": {"url": format!("sqlite:{}", shop.display())}});
+    let job = json!({"source": {"url": format!("sqlite:{}", shop.display())},
+        "target": {"url": "postgres://nobody@127.0.0.1:9/nothing"}});
     std::fs::write(both.relvec.path("job.json"), job.to_string()).expect("a job");
     let (code, run) = both.run("plan-only");
     assert_eq!(code, 0, "{run:#}");
     let id = run["run_id"].as_str().expect("an id");
     let listed = both.same(&["runs", "artifacts", id]);
     assert!(listed.contains("migrate.py"), "{listed}");
+    // Its target is not there, and the validation says so.
+    let validated = both.remote(&["runs", "validate", id, "--format", "json"]);
+    assert_eq!(validated.code, 1, "{validated:?}");
+    let validated: Value = serde_json::from_str(&validated.stdout).expect("a run");
+    assert_eq!(validated["graph"], "revalidate");
+    assert_eq!(validated["retry_of"], *id);
     let saved = both.remote(&["runs", "artifacts", id, "--to", "saved"]);
     assert_eq!(saved.code, 0, "{saved:?}");
     let here = std::fs::read(both.relvec.artifacts(&run).join("migrate.py")).expect("a script");

@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::place::{Choice, Events, Lines, Place, Refused};
+use super::place::{Choice, Events, Lines, NOBODY_SAYS, Place, Refused};
 use crate::cli::{LogsArgs, RetryArgs};
 use crate::commands::jobs::until_interrupted;
 use crate::error::{ErrorKind, Result};
 use crate::graph::event::{Artifact, RunStatus};
 use crate::graph::explain::Explanation;
-use crate::launch::retry::{Refusal, Retried, RetryRequest, Wanted};
+use crate::handlers::gate_review::TIME_OVER;
+use crate::launch::retry::{Refusal, Retried, RetryRequest, ValidationRequest, Wanted};
 use crate::launch::{Accepted, Control, Launch, prepare};
 use crate::model::run::{LogLine, RunDocument, RunSummary};
 use crate::report::Report;
@@ -67,6 +68,21 @@ impl Local {
         }
     }
 
+    /// Goes on with a run that nothing keeps waiting any more.
+    async fn go_on(&self, run: Uuid) -> Result<RunDocument> {
+        let control = Control::default();
+        let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
+        let resumed = self.0.resume(run, &control, &mut reports);
+        match until_interrupted(&control, resumed).await {
+            // A gateway was quicker.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                eprintln!("note: {error}");
+                self.0.store().document(run).await
+            }
+            ended => ended,
+        }
+    }
+
     async fn execute(&self, accepted: Accepted) -> Result<RunDocument> {
         let control = Control::default();
         let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
@@ -79,6 +95,27 @@ impl Local {
 }
 
 impl Place for Local {
+    async fn settle(&self, run: Option<Uuid>) -> Result<()> {
+        let store = self.0.store();
+        for (late, question, choice) in store.overdue(Origin::Command).await? {
+            if run.is_some_and(|run| run != late) {
+                continue;
+            }
+            eprintln!(
+                "note: the time to answer question `{question}` of run {late} is over: `{choice}` holds"
+            );
+            match store.answer(late, &question, &choice, TIME_OVER).await {
+                Ok(true) => drop(self.go_on(late).await?),
+                // Other questions are open.
+                Ok(false) => {}
+                // Somebody was quicker.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     async fn list(&self, limit: u32) -> Result<Vec<RunSummary>> {
         self.0.store().list(None, limit, None).await
     }
@@ -170,7 +207,13 @@ impl Place for Local {
 
     async fn validate(&self, run: Uuid, job: Option<Value>) -> Result<RunDocument> {
         let job = job.map(|job| prepare(&job, variable)).transpose()?;
-        let accepted = self.0.accept_validation(run, job, Origin::Command).await?;
+        let accepted = self.0.accept_validation(ValidationRequest {
+            run_id: run,
+            job,
+            origin: Origin::Command,
+            idempotency_key: None,
+        });
+        let accepted = accepted.await?;
         eprintln!("run {} validates run {run}", accepted.run_id);
         self.execute(accepted).await
     }
@@ -181,17 +224,8 @@ impl Place for Local {
             chosen,
             by,
         } = choice;
+        let by = by.unwrap_or(NOBODY_SAYS);
         self.0.store().answer(run, question, chosen, by).await?;
-        let control = Control::default();
-        let mut reports: Vec<Box<dyn Report>> = vec![terminal::on_standard_error()];
-        let resumed = self.0.resume(run, &control, &mut reports);
-        match until_interrupted(&control, resumed).await {
-            // A gateway was quicker.
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                eprintln!("note: {error}");
-                self.document(run).await
-            }
-            ended => ended,
-        }
+        self.go_on(run).await
     }
 }

@@ -26,9 +26,12 @@ pub struct Choice<'a> {
     pub question: &'a str,
     /// One of its choices.
     pub chosen: &'a str,
-    /// Who answers.
-    pub by: &'a str,
+    /// Who answers, if somebody says so.
+    pub by: Option<&'a str>,
 }
+
+/// Who answers where nobody says so.
+pub const NOBODY_SAYS: &str = "command line";
 
 /// Why a run is not retried.
 #[derive(Debug)]
@@ -47,6 +50,9 @@ impl From<Error> for Refused {
 
 /// Where runs are. What makes a run go on gives it when it ended, parked or was interrupted, with its progress shown on the way.
 pub trait Place {
+    /// Lets hold what holds where nobody answered in time, in a run or in all.
+    async fn settle(&self, run: Option<Uuid>) -> Result<()>;
+
     /// Lists the newest runs.
     async fn list(&self, limit: u32) -> Result<Vec<RunSummary>>;
 

@@ -22,6 +22,8 @@ const AGED: Duration = Duration::from_millis(500);
 pub struct Token {
     /// Its id.
     pub id: String,
+    /// What people call it; empty where nobody named it.
+    pub name: String,
     /// Whom it stands for.
     pub tenant: Arc<str>,
     /// What it allows.
@@ -33,7 +35,7 @@ pub struct Token {
 /// Every token that there is.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    usable: HashMap<String, Token>,
+    usable: HashMap<String, Arc<Token>>,
     /// Whether there ever was one: revoking the last does not open the gateway again.
     any: bool,
 }
@@ -50,9 +52,10 @@ impl Tokens {
                     scopes: token.scopes,
                     hash: token.hash,
                     expires_at: token.expires_at,
+                    name: token.name,
                     id: token.id,
                 };
-                (known.id.clone(), known)
+                (known.id.clone(), Arc::new(known))
             })
             .collect();
         Self { usable, any }
@@ -67,14 +70,21 @@ impl Tokens {
     /// Says whether one of them can be used.
     #[must_use]
     pub fn has_usable(&self) -> bool {
-        self.usable.values().any(Token::is_in_time)
+        self.usable.values().any(|token| token.is_in_time())
     }
 
     /// Gives the token that is shown, if it is known and can be used.
     #[must_use]
-    pub fn find(&self, shown: &ShownToken) -> Option<&Token> {
+    pub fn find(&self, shown: &ShownToken) -> Option<&Arc<Token>> {
         let token = self.usable.get(&shown.id)?;
         (token.hash == shown.hash && token.is_in_time()).then_some(token)
+    }
+
+    /// Says whether a token that was found before can still be used.
+    #[must_use]
+    pub fn still_has(&self, token: &Token) -> bool {
+        let known = self.usable.get(&token.id);
+        known.is_some_and(|known| known.hash == token.hash && known.is_in_time())
     }
 }
 

@@ -38,26 +38,67 @@ pub mod book;
 pub mod rate;
 pub mod routes;
 
-use book::Book;
+use book::{Book, Token};
 use rate::Rate;
 use routes::Need;
 
 /// Wrong tokens a minute of one address that are answered as such.
 const WRONG_A_MINUTE: u32 = 30;
 
+/// How often a stream that is open looks whether it may go on.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Who asks.
 #[derive(Debug, Clone)]
 pub struct Access {
-    tenant: Arc<str>,
-    /// Whether there are others whose runs are not to be seen.
-    confined: bool,
+    door: Door,
+    /// The token that was shown; none where nobody has to show one.
+    token: Option<Arc<Token>>,
 }
 
 impl Access {
     /// Gives the tenant whose runs are meant.
     #[must_use]
     pub fn tenant(&self) -> &str {
-        &self.tenant
+        self.token.as_ref().map_or(LOCAL, |token| &token.tenant)
+    }
+
+    /// Says whether a scope is allowed.
+    #[must_use]
+    pub fn allows(&self, scope: Scope) -> bool {
+        let token = self.token.as_ref();
+        token.is_none_or(|token| token.scopes.allow(scope))
+    }
+
+    /// Gives the name of who asks, as whoever made the token wrote it; none where nobody has to show one.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let token = self.token.as_ref()?;
+        Some(match token.name.as_str() {
+            "" => format!("token {}", token.id),
+            name => name.to_owned(),
+        })
+    }
+
+    /// Waits until who was let in would be let in no more: the token was revoked or is over, or the first one was made.
+    pub async fn ended(self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let inner = &self.door.0;
+            let holds = inner.book.tokens(&inner.store).await.map(|tokens| {
+                let token = self.token.as_ref();
+                token.map_or(tokens.is_empty(), |token| tokens.still_has(token))
+            });
+            match holds {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    // Who comes back is asked again.
+                    tracing::warn!(%error, "a stream is ended: its token cannot be looked up");
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -134,17 +175,14 @@ impl Door {
         let shown = bearer(&parts.headers)?;
         let tokens = inner.book.tokens(&inner.store).await?;
         if tokens.is_empty() && inner.loopback {
-            return Ok(Access {
-                tenant: Arc::from(LOCAL),
-                confined: false,
-            });
+            return Ok(self.access(None));
         }
         inner.allowed.bind();
         let Some(shown) = shown else {
             return Err(unknown("a token is needed here", None));
         };
-        let known = ShownToken::read(&shown).and_then(|shown| tokens.find(&shown));
-        let Some(token) = known else {
+        let known = ShownToken::read(&shown);
+        let Some(token) = known.and_then(|shown| tokens.find(&shown).cloned()) else {
             let peer = parts.extensions.get::<Peer>();
             let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| *peer);
             // A token that is known passes all the same: behind a proxy, everybody has one address.
@@ -162,17 +200,19 @@ impl Door {
             .check(&token.id)
             .map_err(|wait| too_many("this token asks too often", wait))?;
         check_scope(&token.scopes, need)?;
-        Ok(Access {
-            tenant: Arc::clone(&token.tenant),
-            confined: true,
-        })
+        Ok(self.access(Some(token)))
+    }
+
+    fn access(&self, token: Option<Arc<Token>>) -> Access {
+        let door = self.clone();
+        Access { door, token }
     }
 }
 
 fn check_scope(scopes: &Scopes, need: Option<Need>) -> Result<(), Problem> {
     let scope = match need {
         // Nothing is there, which everybody with a token may learn.
-        None | Some(Need::Nothing) => return Ok(()),
+        None | Some(Need::Nothing | Need::More(_)) => return Ok(()),
         Some(Need::Scope(scope)) => scope,
     };
     if scopes.allow(scope) {
@@ -198,13 +238,21 @@ pub async fn authorize(State(door): State<Door>, request: Request, next: Next) -
 }
 
 async fn pass(door: &Door, request: Request, need: Option<Need>) -> Result<Request, Problem> {
+    // However open a route is, two tokens are one too many.
+    bearer(request.headers())?;
     if need == Some(Need::Nothing) {
-        bearer(request.headers())?;
         return Ok(request);
     }
     let (mut parts, body) = request.into_parts();
-    let access = door.admit(&parts, need).await?;
-    if access.confined
+    let access = match door.admit(&parts, need).await {
+        Ok(access) => access,
+        // Who is let in by nobody is told what everybody is.
+        Err(_) if matches!(need, Some(Need::More(_))) => {
+            return Ok(Request::from_parts(parts, body));
+        }
+        Err(problem) => return Err(problem),
+    };
+    if access.token.is_some()
         && let Some(run_id) = run_of(&mut parts).await?
     {
         door.0.store.run_of(access.tenant(), run_id).await?;
@@ -284,6 +332,9 @@ fn challenge_of(scope: Scope) -> HeaderValue {
         Scope::Read => "Bearer realm=\"relvec\", error=\"insufficient_scope\", scope=\"read\"",
         Scope::Answer => "Bearer realm=\"relvec\", error=\"insufficient_scope\", scope=\"answer\"",
         Scope::Admin => "Bearer realm=\"relvec\", error=\"insufficient_scope\", scope=\"admin\"",
+        Scope::Metrics => {
+            "Bearer realm=\"relvec\", error=\"insufficient_scope\", scope=\"metrics\""
+        }
     })
 }
 

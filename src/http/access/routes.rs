@@ -9,6 +9,8 @@ use crate::access::Scope;
 pub enum Need {
     /// Nothing: it says nothing about anybody's runs.
     Nothing,
+    /// Nothing either, and who has the scope is told more.
+    More(Scope),
     /// A token with a scope.
     Scope(Scope),
 }
@@ -49,6 +51,11 @@ pub const ROUTES: &[(Method, &str, Need)] = &[
         "/jobs/{run_id}/retry",
         Need::Scope(Scope::Submit),
     ),
+    (
+        Method::POST,
+        "/jobs/{run_id}/validate",
+        Need::Scope(Scope::Submit),
+    ),
     (Method::GET, "/artifacts/{run_id}", Need::Scope(Scope::Read)),
     (
         Method::GET,
@@ -69,9 +76,9 @@ pub const ROUTES: &[(Method, &str, Need)] = &[
         "/graphs/{name}/plan",
         Need::Scope(Scope::Submit),
     ),
-    (Method::GET, "/metrics", Need::Scope(Scope::Admin)),
+    (Method::GET, "/metrics", Need::Scope(Scope::Metrics)),
     (Method::GET, "/healthz", Need::Nothing),
-    (Method::GET, "/readyz", Need::Nothing),
+    (Method::GET, "/readyz", Need::More(Scope::Read)),
     (Method::GET, "/openapi.json", Need::Nothing),
 ];
 

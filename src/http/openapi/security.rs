@@ -13,7 +13,7 @@ pub(super) fn schemes() -> Value {
         "type": "http",
         "scheme": "bearer",
         "description": "A token that `relvec token create` made. It stands for a tenant, whose runs are all that it shows, and has \
-            scopes; a route names the one that it needs, and `admin` holds them all. A gateway on loopback that never had a token asks \
+            scopes; a route names the one that it needs, and `admin` holds all but `metrics`. A gateway on loopback that never had a token asks \
             for none.",
     }})
 }
@@ -26,9 +26,16 @@ pub(super) fn add(document: &mut Value) {
         let Some(operation) = methods.and_then(|methods| methods.get_mut(&method)) else {
             continue;
         };
-        let Need::Scope(scope) = need else {
-            operation["security"] = json!([]);
-            continue;
+        let scope = match need {
+            Need::Scope(scope) => scope,
+            Need::Nothing => {
+                operation["security"] = json!([]);
+                continue;
+            }
+            Need::More(scope) => {
+                operation["security"] = json!([{}, { TOKEN: [scope.name()] }]);
+                continue;
+            }
         };
         // The empty one: there are gateways that ask for no token.
         operation["security"] = json!([{}, { TOKEN: [scope.name()] }]);

@@ -4,12 +4,14 @@
 //! the things that a validation reports.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::adopted::adopt;
 use super::choice::{Choice, with_descendants};
+use super::graphs::GraphSource;
 use super::{files, graphs, kept_files};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::diagnostic::Diagnostics;
@@ -22,10 +24,32 @@ use crate::handlers::run_validation::RunValidation;
 use crate::launch::job::PreparedJob;
 use crate::launch::run::{Accepted, Launch, one_text, recorded};
 use crate::model::job::JobInput;
-use crate::store::{NewRun, Origin, StoredRun};
+use crate::store::{Created, NewRun, Origin, StoredRun};
 
 /// The graph of such runs; a team's own folder may hold another one of that name.
 const GRAPH: &str = "revalidate";
+
+/// The graph of a validation, and what of it an earlier run did.
+struct Planned {
+    source: GraphSource,
+    text: String,
+    plan: Plan,
+    before: HashMap<String, RecordedStage>,
+    choice: Choice,
+}
+
+/// A wish to validate an earlier run.
+#[derive(Debug)]
+pub struct ValidationRequest<'a> {
+    /// The earlier run.
+    pub run_id: Uuid,
+    /// A job with the connection strings that the run could not keep.
+    pub job: Option<PreparedJob>,
+    /// Who asks.
+    pub origin: Origin,
+    /// The caller's key that makes the request safe to repeat.
+    pub idempotency_key: Option<&'a str>,
+}
 
 impl Launch {
     /// Makes the validation of an earlier run durable; [`Launch::execute`] runs it. The secrets are those of the job, if there is
@@ -34,20 +58,22 @@ impl Launch {
     /// # Errors
     /// There is no such run, it is at work, it generated no code, the job is of another source or target, or the store or the new
     /// run's folder cannot be written.
-    pub async fn accept_validation(
-        &self,
-        run_id: Uuid,
-        job: Option<PreparedJob>,
-        origin: Origin,
-    ) -> Result<Accepted> {
+    pub async fn accept_validation(&self, request: ValidationRequest<'_>) -> Result<Accepted> {
+        let ValidationRequest {
+            run_id,
+            job,
+            origin,
+            idempotency_key: key,
+        } = request;
+        let of_job = job.as_ref().map_or("", |job| job.fingerprint.as_str());
+        let fingerprint = format!("validate {run_id} {of_job}");
         let stored = self.store().load(run_id).await?;
-        if self.is_executed(run_id).await? {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!("run {run_id} is being executed"),
-            )
-            .hint("validate it when it has ended, or waits"));
+        let before = self.store().before(&stored.tenant, key, &fingerprint);
+        if let Some(run_id) = before.await? {
+            return Ok(Accepted::before(run_id));
         }
+        self.check_idle(run_id).await?;
+        let known = job.is_some() || self.held_runs().contains(&run_id);
         let (secrets, inline_secrets) = match job {
             Some(job) => {
                 same_databases(&stored, &job.input)?;
@@ -55,25 +81,21 @@ impl Launch {
             }
             None => (self.secrets(run_id).await?, stored.inline_secrets.clone()),
         };
-        let source = graphs::named(GRAPH, self.settings())?;
-        let file = graphs::load(&source, self.settings()).map_err(Diagnostics::into_error)?;
-        let plan = Plan::select(&file, self.catalog(), &Selection::default())
-            .map_err(Diagnostics::into_error)?;
-        let mut before = of_plan(&stored, &plan);
-        let choice = choose(&plan, &before, run_id)?;
+        let Planned {
+            source,
+            text,
+            plan,
+            mut before,
+            choice,
+        } = self.plan_validation(&stored)?;
         let adopted = adopt(&stored, &plan, &before, &choice);
         let id = Uuid::now_v7();
         self.bring_files(&stored).await?;
-        let (old, new) = (
-            self.settings().artifacts(run_id),
-            self.settings().artifacts(id),
-        );
-        // What is gone or changed stays away, so that the validation finds it missing.
-        for stage in before.values_mut() {
-            let whole = |file: &_| files::check(&old, std::slice::from_ref(file)).is_none();
-            stage.artifacts.retain(whole);
-        }
+        let new = self.settings().artifacts(id);
+        let old = self.settings().artifacts(run_id);
+        keep_whole(&old, &mut before);
         files::copy(&old, &new, kept_files(&plan, &before, &choice))?;
+        let held = known && self.hold(id, origin, &inline_secrets, &secrets);
         let created = self
             .store()
             .create(&NewRun {
@@ -81,24 +103,57 @@ impl Launch {
                 tenant: &stored.tenant,
                 origin,
                 graph: &source.name,
-                graph_text: &one_text(&source, &file),
+                graph_text: &text,
                 graph_path: self.own_path(&source).as_deref(),
                 job: &whole_job(&stored.job),
                 inline_secrets: &inline_secrets,
-                held: false,
-                fingerprint: &format!("validate {run_id}"),
-                idempotency_key: None,
+                held,
+                fingerprint: &fingerprint,
+                idempotency_key: key,
                 adopted: Some(&adopted),
             })
             .await;
-        if let Err(error) = created {
+        if !matches!(created, Ok(Created::New)) {
             files::remove(&new);
-            return Err(error);
+            self.let_go(id);
         }
-        Ok(Accepted {
-            run_id: id,
-            secrets: Some(secrets),
+        Ok(Accepted::of(id, created?, secrets))
+    }
+
+    async fn check_idle(&self, run_id: Uuid) -> Result<()> {
+        if self.is_executed(run_id).await? {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("run {run_id} is being executed"),
+            )
+            .hint("validate it when it has ended, or waits"));
+        }
+        Ok(())
+    }
+
+    /// Plans the graph of validations, with what an earlier run has of it.
+    fn plan_validation(&self, stored: &StoredRun) -> Result<Planned> {
+        let source = graphs::named(GRAPH, self.settings())?;
+        let file = graphs::load(&source, self.settings()).map_err(Diagnostics::into_error)?;
+        let plan = Plan::select(&file, self.catalog(), &Selection::default())
+            .map_err(Diagnostics::into_error)?;
+        let before = of_plan(stored, &plan);
+        let choice = choose(&plan, &before, stored.id)?;
+        Ok(Planned {
+            text: one_text(&source, &file),
+            source,
+            plan,
+            before,
+            choice,
         })
+    }
+}
+
+/// Leaves out files that are gone or changed, so that the validation finds them missing.
+fn keep_whole(folder: &Path, before: &mut HashMap<String, RecordedStage>) {
+    for stage in before.values_mut() {
+        let whole = |file: &_| files::check(folder, std::slice::from_ref(file)).is_none();
+        stage.artifacts.retain(whole);
     }
 }
 

@@ -5,4 +5,6 @@ mod jobs;
 mod leaks;
 mod routes;
 pub mod served;
+mod streams;
+mod told;
 mod tokens;

@@ -180,6 +180,14 @@ pub fn token(relvec: &Relvec, tenant: &str, scopes: &str) -> String {
     text
 }
 
+/// Writes the graph `waiting`, which waits for a person and does nothing else.
+pub fn waiting_graph(relvec: &Relvec) {
+    let folder = relvec.path("graphs");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let text = "name = \"waiting\"\ninput = \"job\"\n[stages.gate_review]\n";
+    std::fs::write(folder.join("waiting.toml"), text).expect("a graph");
+}
+
 /// A job that fails at once, because its source is not there.
 pub fn failing(relvec: &Relvec) -> Value {
     let missing = relvec.path("missing.db");

@@ -14,11 +14,11 @@ use crate::relvec::{Relvec, job, postgres, sqlite, stage};
 use crate::services::{postgres_source_url, postgres_url};
 
 /// The questions that were asked.
-type Asked = Arc<Mutex<Vec<Value>>>;
+pub type Asked = Arc<Mutex<Vec<Value>>>;
 
 /// Starts a server that speaks OpenAI's chat completions and turns every document upside down: its last section first, under the last of
 /// its labels, and two parts that the plan does not have at the end.
-async fn contrary_model() -> (String, Asked) {
+pub async fn contrary_model() -> (String, Asked) {
     let asked = Asked::default();
     let app = Router::new()
         .route("/v1/chat/completions", post(advise))

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
+use super::serving::Gateway;
 use crate::docker::{Daemon, Waiting, container_job};
 use crate::relvec::{Relvec, mariadb, postgres, shop_sql, sqlite, stage};
 use crate::services::{mariadb_url, postgres_url};
@@ -82,15 +83,15 @@ fn readable(folder: &std::path::Path) {
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// Gives this machine's address in the daemon's bridge.
+fn bridge_of(daemon: &Daemon) -> String {
+    let address = "{{(index .IPAM.Config 0).Gateway}}";
+    daemon.say(&["network", "inspect", "bridge", "--format", address])
+}
+
 /// Lets a container of the bridge reach a server that listens on this machine's loopback only.
 async fn forward(daemon: &Daemon, url: &str) -> tokio::task::JoinHandle<()> {
-    let gateway = daemon.say(&[
-        "network",
-        "inspect",
-        "bridge",
-        "--format",
-        "{{(index .IPAM.Config 0).Gateway}}",
-    ]);
+    let gateway = bridge_of(daemon);
     let port = url
         .rsplit_once(':')
         .unwrap()
@@ -143,6 +144,63 @@ async fn mariadb_arrives_whole_from_a_bridge_where_loopback_has_another_name() {
     }
     let password = source.split([':', '@']).nth(2).unwrap();
     assert!(!log.contains(password));
+}
+
+/// A gateway on whose machine a name stands for an address. Nobody else's `/etc/hosts` has it, the daemon's and its containers' least of all.
+fn gateway_with_a_name(relvec: &Relvec, daemon: &Daemon, name: &str, address: &str) -> Gateway {
+    let hosts = relvec.path("hosts");
+    std::fs::write(&hosts, format!("127.0.0.1 localhost\n{address} {name}\n")).unwrap();
+    let prepared = Gateway::command(relvec, "home");
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            "mount --bind \"$0\" /etc/hosts && exec \"$@\"",
+        ])
+        .arg(&hosts)
+        .arg(prepared.get_program())
+        .args(prepared.get_args())
+        .current_dir(relvec.path(""))
+        .envs(
+            prepared
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env("DOCKER_HOST", &daemon.0)
+        .env("RELVEC_ALLOW_PATHS", relvec.path(""))
+        .env("RELVEC_ALLOW_NETWORKS", "bridge,host")
+        .env("RELVEC_ALLOW_HOSTS", format!("target={address}/32"));
+    Gateway::of(&mut command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_was_checked_has_its_address_in_the_container() {
+    let (relvec, daemon) = (Relvec::new(), Daemon::shared());
+    let source = sqlite(&relvec.path("shop.db"), &shop_sql()).await;
+    readable(&relvec.path(""));
+    let target = postgres_url().await;
+    let (_bridge, name) = (forward(&daemon, &target).await, "vectors.relvec.test");
+    let gateway = gateway_with_a_name(&relvec, &daemon, name, &bridge_of(&daemon));
+    let by_name = target.replace("127.0.0.1", name);
+    assert_ne!(target, by_name);
+    let mut job = container_job(&source, &by_name);
+    job["execution"]["network"] = json!("bridge");
+    let run = gateway.accepted("default", &job).await;
+    let ended = gateway.over(&run).await;
+    assert_whole(&ended, 0, &target).await;
+    // No other container knows the name.
+    let image = daemon.call(&[
+        "run",
+        "--rm",
+        "python:3.11-slim",
+        "python3",
+        "-c",
+        &format!("import socket; socket.getaddrinfo('{name}', 1)"),
+    ]);
+    let said = String::from_utf8_lossy(&image.stderr).into_owned();
+    assert!(said.contains("gaierror"), "{said}");
 }
 
 #[tokio::test]

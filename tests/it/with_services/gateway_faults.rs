@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::serving::{Gateway, PATIENCE, Slow, graph, job};
+use super::serving::{Gateway, PATIENCE, Slow, gone, graph, is_there, job};
 use crate::relvec::Relvec;
 
 async fn raw(home: &Path) -> SqliteConnection {
@@ -367,6 +367,30 @@ async fn a_killed_gateways_run_is_taken_over_by_the_next_without_a_wait() {
         1,
         "{events}"
     );
+}
+
+#[tokio::test]
+async fn a_killed_gateways_programs_end_with_it() {
+    let relvec = Relvec::new();
+    // Neither the program nor what it started listens to anything but SIGKILL.
+    let told = relvec.path("told");
+    let first = format!(
+        "trap '' TERM HUP; sleep 3600 >/dev/null 2>&1 & echo child $! >> {};",
+        told.display()
+    );
+    let slow = Slow::new(&relvec, &first);
+    let gateway = Gateway::start(&relvec, "home", &[]);
+    gateway.accepted("slow", &job()).await;
+    let mut programs = slow.begun(1).await;
+    programs.extend(slow.told("child"));
+    assert_eq!(programs.len(), 2);
+    assert!(programs.iter().all(|program| is_there(*program)));
+    // SIGKILL.
+    drop(gateway);
+    for program in programs {
+        gone(program).await;
+    }
+    assert_eq!(slow.told("ended"), [0; 0], "it ended before it came so far");
 }
 
 /// How many runs wait when the gateway is killed.

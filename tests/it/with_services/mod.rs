@@ -11,6 +11,7 @@ mod container_cancels;
 mod container_faults;
 mod demo;
 mod discovery;
+mod each_stage_fails;
 mod end_to_end;
 mod gateway;
 mod gateways;

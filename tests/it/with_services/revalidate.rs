@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::serving::Gateway;
 use crate::relvec::{Ended, Relvec, job, postgres, shop_sql, sqlite, stage};
 use crate::services::postgres_url;
 
@@ -135,6 +136,81 @@ async fn passwords_that_no_run_keeps_come_with_a_job() {
         "{}",
         ended.stderr
     );
+}
+
+#[tokio::test]
+async fn a_gateway_validates_as_the_store_does() {
+    let relvec = Relvec::new();
+    let target = postgres_url().await;
+    let source = sqlite(&relvec.path("shop.db"), &shop_sql()).await;
+    let gateway = Gateway::start(&relvec, "home", &[]);
+    let job = job(&source, &target);
+    let run = gateway.accepted("default", &job).await;
+    let ended = gateway.over(&run).await;
+    assert_eq!(ended["status"], "succeeded", "{ended:#}");
+
+    // The password stood in the job itself, and nobody keeps it.
+    let call = |more: &[&str]| {
+        let arguments = [
+            "runs",
+            "validate",
+            &run,
+            "--format",
+            "json",
+            "--server",
+            &gateway.address,
+        ];
+        relvec.call(&[&arguments, more].concat())
+    };
+    let without = call(&[]);
+    assert_eq!(without.code, 1, "{without:?}");
+    let error = stage(&document(&without), "run_validation")["reason"]["error"].to_string();
+    assert!(error.contains("target"), "{error}");
+
+    let file = relvec.path("job.json");
+    let file = file.to_str().expect("a path in UTF-8");
+    std::fs::write(file, job.to_string()).expect("a job file");
+    let ended = call(&["--input", file]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let again = document(&ended);
+    assert_eq!(
+        (&again["graph"], &again["retry_of"]),
+        (&json!("revalidate"), &json!(run))
+    );
+    assert_eq!(again["validation_report"]["verdict"], "validated");
+
+    postgres(&target, "DELETE FROM relvec_documents WHERE id = (SELECT min(id::text)::uuid FROM relvec_documents)").await;
+    let ended = call(&["--input", file]);
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert_eq!(
+        document(&ended)["validation_report"]["verdict"],
+        "mismatched"
+    );
+
+    let mut other = job;
+    other["target"]["url"] = json!(postgres_url().await);
+    std::fs::write(file, other.to_string()).expect("a job file");
+    let ended = call(&["--input", file]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("the job's target is"), "{ended:?}");
+
+    // Asked again with the same key, it is the same validation.
+    let ask = async |body: Value| {
+        let request = gateway
+            .client
+            .post(format!("{}/jobs/{run}/validate", gateway.address));
+        let request = request.header("Idempotency-Key", "once").json(&body);
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (
+            status,
+            answer.json::<Value>().await.expect("JSON")["run_id"].clone(),
+        )
+    };
+    let (status, first) = ask(json!({})).await;
+    assert_eq!(status, 202);
+    assert_eq!(ask(json!({})).await, (202, first));
+    assert_eq!(ask(json!({"input": other})).await.0, 409, "another request");
 }
 
 #[tokio::test]
