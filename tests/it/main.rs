@@ -11,6 +11,7 @@ mod doubts;
 mod drawings;
 mod findings;
 mod fuzz;
+mod gateway;
 mod graph_files;
 mod graphs;
 mod mock_api;

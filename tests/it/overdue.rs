@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::access::served::{Gateway, PATIENCE};
+use crate::gateway::{Gateway, PATIENCE};
 use crate::relvec::{Ended, Relvec};
 
 /// Waits a second for a person; behind the gate it tells that it came there.

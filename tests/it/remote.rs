@@ -1,47 +1,11 @@
 //! `relvec runs` and `relvec run` against a gateway: they print what they print of the store itself.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::gateway::Gateway;
 use crate::relvec::{Ended, Relvec};
-
-/// A gateway over the store of a relvec; ends with the test.
-struct Gateway {
-    process: Child,
-    address: String,
-}
-
-impl Gateway {
-    fn start(relvec: &Relvec) -> Self {
-        let mut process = relvec
-            .command(&["serve", "--listen", "127.0.0.1:0"])
-            .env("RELVEC_GRAPHS", relvec.path("graphs"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("relvec starts");
-        let stderr = process.stderr.take().expect("its standard error");
-        let mut line = String::new();
-        BufReader::new(stderr).read_line(&mut line).expect("a line");
-        let address = line
-            .split_whitespace()
-            .find(|word| word.starts_with("http://"))
-            .unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self {
-            process,
-            address: address.trim_end_matches(';').to_owned(),
-        }
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have ended already, which is as well.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// Says a few things, then waits for a person.
 const SPOKEN: &str = r#"
@@ -84,7 +48,7 @@ impl Both {
         }
         let job = json!({"source": {"url": "sqlite:/no/such/shop.db"}});
         std::fs::write(relvec.path("job.json"), job.to_string()).expect("a job");
-        let gateway = Gateway::start(&relvec);
+        let gateway = Gateway::start(&relvec, &[]);
         Self { relvec, gateway }
     }
 

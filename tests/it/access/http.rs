@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::served::{Gateway, PATIENCE, failing, problem, status_of};
+use super::served::{failing, problem};
+use crate::gateway::{Gateway, PATIENCE, status_of};
 use crate::relvec::{Relvec, shop_sql, sqlite};
 
 const JSON: &str = "Content-Type: application/json";
@@ -16,7 +17,7 @@ const JSON: &str = "Content-Type: application/json";
 fn post(gateway: &Gateway, headers: &str, body: &[u8]) -> u16 {
     let head = format!(
         "POST /jobs HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n\r\n",
-        gateway.address
+        gateway.host()
     );
     status_of(&gateway.raw(&[head.as_bytes(), body].concat()))
 }
@@ -28,7 +29,7 @@ fn post_json(gateway: &Gateway, body: &[u8]) -> u16 {
 
 /// Resident memory in MiB.
 fn memory(gateway: &Gateway) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process()));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process.id()));
     let status = status.expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
@@ -36,7 +37,7 @@ fn memory(gateway: &Gateway) -> u64 {
 }
 
 async fn still_serves(gateway: &Gateway) {
-    assert_eq!(gateway.get("/readyz", None).await.status(), 200);
+    assert_eq!(gateway.ask("/readyz", None).await.status(), 200);
     let log = gateway.log();
     assert!(!log.contains("panicked"), "{log}");
 }
@@ -89,7 +90,7 @@ async fn bodies_that_are_no_job_are_refused_in_bounded_memory() {
     let grown = memory(&gateway).saturating_sub(before);
     assert!(grown < 64, "{grown} MiB more than before");
     still_serves(&gateway).await;
-    let page: Value = gateway.get("/jobs", None).await.json().await.expect("JSON");
+    let page: Value = gateway.ask("/jobs", None).await.json().await.expect("JSON");
     assert_eq!(page["runs"], json!([]), "nothing became a run");
 }
 
@@ -119,7 +120,7 @@ async fn requests_that_two_readers_would_read_differently_are_refused() {
     ] {
         let request = format!(
             "POST /jobs HTTP/1.1\r\nHost: {}\r\n{JSON}\r\n{both}\r\n\r\n{smuggled}",
-            gateway.address
+            gateway.host()
         );
         let answer = gateway.raw(request.as_bytes());
         assert_eq!(status_of(&answer), 400, "{answer}");
@@ -149,17 +150,17 @@ async fn headers_are_limited_in_number_size_and_time() {
     for (headers, path) in [(many, "/jobs".to_owned()), (long, "/jobs".to_owned())] {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n",
-            gateway.address
+            gateway.host()
         );
         let status = status_of(&gateway.raw(request.as_bytes()));
         assert!(matches!(status, 431 | 0), "{status}");
     }
     let path = format!("/jobs/{}", "a".repeat(128 * 1024));
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.host());
     let status = status_of(&gateway.raw(request.as_bytes()));
     assert!(matches!(status, 414 | 431 | 0), "{status}");
     // A byte now and then keeps nobody's connection open.
-    let mut slow = TcpStream::connect(&gateway.address).expect("a connection");
+    let mut slow = TcpStream::connect(gateway.host()).expect("a connection");
     slow.set_read_timeout(Some(Duration::from_millis(500)))
         .expect("a timeout");
     let begun = Instant::now();
@@ -184,7 +185,7 @@ async fn a_slow_body_is_given_up() {
     let gateway = Gateway::start(&relvec, &[]);
     let head = format!(
         "POST /jobs HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{JSON}\r\nContent-Length: 100\r\n\r\n{{",
-        gateway.address
+        gateway.host()
     );
     let begun = Instant::now();
     let answer = gateway.raw(head.as_bytes());
@@ -199,9 +200,9 @@ async fn connections_beyond_the_limit_are_turned_away_and_the_others_go_on() {
     let gateway = Gateway::start(&relvec, &[("RELVEC_CONNECTIONS", "4")]);
     let mut open: Vec<TcpStream> = Vec::new();
     for _ in 0..4 {
-        let mut stream = TcpStream::connect(&gateway.address).expect("a connection");
+        let mut stream = TcpStream::connect(gateway.host()).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address);
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.host());
         stream.write_all(request.as_bytes()).expect("written");
         let mut answer = [0; 15];
         stream.read_exact(&mut answer).expect("an answer");
@@ -222,7 +223,9 @@ async fn connections_beyond_the_limit_are_turned_away_and_the_others_go_on() {
 async fn no_id_and_no_name_leads_out_of_a_runs_folder() {
     let relvec = Relvec::alone();
     let gateway = Gateway::start(&relvec, &[]);
-    let run = gateway.submit(None, "plan-only", &failing(&relvec)).await;
+    let run = gateway
+        .submit_as(None, "plan-only", &failing(&relvec))
+        .await;
     gateway.until_ended(&run, None).await;
     for path in [
         format!("/artifacts/{run}/../../runs.db"),
@@ -253,7 +256,9 @@ async fn no_id_and_no_name_leads_out_of_a_runs_folder() {
 async fn a_run_that_is_over_takes_no_answer_and_cancelling_twice_changes_nothing() {
     let relvec = Relvec::alone();
     let gateway = Gateway::start(&relvec, &[("DOCKER_HOST", "unix:///nowhere/docker.sock")]);
-    let over = gateway.submit(None, "plan-only", &failing(&relvec)).await;
+    let over = gateway
+        .submit_as(None, "plan-only", &failing(&relvec))
+        .await;
     gateway.until_ended(&over, None).await;
     let answer = json!({"question": "accept", "choice": "approve", "by": "ann"});
     let answered = gateway
@@ -269,7 +274,7 @@ async fn a_run_that_is_over_takes_no_answer_and_cancelling_twice_changes_nothing
     let mut input = failing(&relvec);
     input["source"] = json!({"url": source});
     input["execution"] = json!({"mode": "container"});
-    let waiting = gateway.submit(None, "default", &input).await;
+    let waiting = gateway.submit_as(None, "default", &input).await;
     let document = gateway.until_ended(&waiting, None).await;
     assert_eq!(document["status"], "waiting", "{document:#}");
     let mut ended = Vec::new();
@@ -292,7 +297,9 @@ async fn a_run_that_is_over_takes_no_answer_and_cancelling_twice_changes_nothing
 async fn a_bad_range_is_refused_or_left_out() {
     let relvec = Relvec::alone();
     let gateway = Gateway::start(&relvec, &[]);
-    let run = gateway.submit(None, "plan-only", &failing(&relvec)).await;
+    let run = gateway
+        .submit_as(None, "plan-only", &failing(&relvec))
+        .await;
     gateway.until_ended(&run, None).await;
     for range in [
         "bytes=9-1",

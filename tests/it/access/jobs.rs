@@ -7,7 +7,8 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::served::{Gateway, problem, token};
+use super::served::{problem, token};
+use crate::gateway::Gateway;
 use crate::relvec::{Relvec, shop_sql, sqlite};
 
 /// Submits a job that has to be refused, and gives why.
@@ -56,7 +57,7 @@ async fn hosts_of_somebodys_own_network_are_refused_in_every_spelling_and_role()
             if host == "localhost" {
                 // A name passes until it is looked up.
                 let run = gateway
-                    .submit(Some(&made), "plan-only", &with_simulate(&input))
+                    .submit_as(Some(&made), "plan-only", &with_simulate(&input))
                     .await;
                 gateway.until_ended(&run, Some(&made)).await;
                 continue;
@@ -89,7 +90,7 @@ async fn a_name_of_a_private_address_is_refused_when_it_is_looked_up_and_nobody_
     let gateway = Gateway::start(&relvec, &[]);
     for scheme in ["postgres", "mysql"] {
         let input = json!({"source": {"url": format!("{scheme}://u:pw@localhost:{port}/d")}, "target": {"url": ELSEWHERE}});
-        let run = gateway.submit(Some(&made), "plan-only", &input).await;
+        let run = gateway.submit_as(Some(&made), "plan-only", &input).await;
         let ended = gateway.until_ended(&run, Some(&made)).await;
         assert_eq!(ended["status"], "failed", "{ended:#}");
         let why = ended["error"].as_str().expect("an error");
@@ -122,9 +123,9 @@ async fn an_allowed_network_is_connected_to_at_the_address_that_was_checked() {
     assert!(why.contains("target"), "{why}");
     let open = Relvec::alone();
     let gateway = Gateway::start(&open, &[("RELVEC_ALLOW_HOSTS", "127.0.0.0/8")]);
-    let run = gateway.submit(None, "plan-only", &input).await;
+    let run = gateway.submit_as(None, "plan-only", &input).await;
     let came = tokio::task::spawn_blocking(move || {
-        let deadline = std::time::Instant::now() + super::served::PATIENCE;
+        let deadline = std::time::Instant::now() + crate::gateway::PATIENCE;
         loop {
             if let Ok((mut stream, _)) = listener.accept() {
                 stream.set_nonblocking(false).expect("it waits");
@@ -214,7 +215,7 @@ async fn a_sqlite_source_is_a_regular_file_and_nothing_else() {
         ("/etc/passwd", "not a SQLite database"),
     ] {
         let input = json!({"source": {"url": format!("sqlite:{path}")}});
-        let run = gateway.submit(None, "plan-only", &input).await;
+        let run = gateway.submit_as(None, "plan-only", &input).await;
         let ended = gateway.until_ended(&run, None).await;
         let why = ended["error"]
             .as_str()
@@ -291,7 +292,7 @@ async fn with_tokens_files_variables_and_the_embedded_target_are_the_operators_t
     }
     // What is offered is used: the run gets through the source's catalogue.
     let input = json!({"source": {"url": offered}, "target": {"url_env": "OFFERED_TARGET"}});
-    let run = gateway.submit(Some(&made), "plan-only", &input).await;
+    let run = gateway.submit_as(Some(&made), "plan-only", &input).await;
     let ended = gateway.until_ended(&run, Some(&made)).await;
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
 }
@@ -314,7 +315,7 @@ async fn beyond_loopback_no_migration_is_a_process() {
     let why = refused(&gateway, token, &input).await;
     assert!(why.contains("RELVEC_EXECUTION_MODES"), "{why}");
     input["execution"] = json!({"mode": "container"});
-    let run = gateway.submit(token, "default", &input).await;
+    let run = gateway.submit_as(token, "default", &input).await;
     let waiting = gateway.until_ended(&run, token).await;
     assert_eq!(waiting["status"], "waiting", "{waiting:#}");
     let answer = json!({"question": "no_container_daemon", "choice": "process", "by": "mallory"});

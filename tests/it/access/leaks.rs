@@ -17,7 +17,7 @@ struct Said {
 fn postgres(listener: &TcpListener) -> Said {
     let (mut stream, _) = listener.accept().expect("a connection");
     stream
-        .set_read_timeout(Some(super::served::PATIENCE))
+        .set_read_timeout(Some(crate::gateway::PATIENCE))
         .expect("a timeout");
     let mut message = sized(&mut stream);
     if message == 80_877_103_u32.to_be_bytes() {

@@ -5,7 +5,8 @@ use relvec::http::access::routes::{Need, need};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::served::{Gateway, failing, problem, token};
+use super::served::{failing, problem, token};
+use crate::gateway::Gateway;
 use crate::relvec::Relvec;
 
 /// A route with the scope that it says it needs.
@@ -18,7 +19,7 @@ struct Route {
 /// Gives the routes as the document describes them.
 async fn described(gateway: &Gateway) -> Vec<Route> {
     let document: Value = gateway
-        .get("/openapi.json", None)
+        .ask("/openapi.json", None)
         .await
         .json()
         .await
@@ -130,7 +131,7 @@ async fn every_route_asks_for_a_token_with_its_scope() {
         let request = gateway.request(&method, path, None);
         problem(request.send().await.expect("an answer"), 401).await;
     }
-    problem(gateway.get("/nowhere", Some(&admin)).await, 404).await;
+    problem(gateway.ask("/nowhere", Some(&admin)).await, 404).await;
 }
 
 #[tokio::test]
@@ -189,7 +190,7 @@ async fn lists_and_keys_are_a_tenants_own() {
         let gateway = &gateway;
         async move {
             let page: Value = gateway
-                .get("/jobs", Some(&token))
+                .ask("/jobs", Some(&token))
                 .await
                 .json()
                 .await
@@ -226,13 +227,13 @@ impl Gateway {
 
     async fn submit_allowed(&self, token: &str) -> String {
         let input = Self::allowed_input();
-        self.submit(Some(token), "plan-only", &input).await
+        self.submit_as(Some(token), "plan-only", &input).await
     }
 
     /// Waits until a token that was made while the gateway ran is known to it.
     async fn until_known(&self, token: &str) {
-        let deadline = std::time::Instant::now() + super::served::PATIENCE;
-        while self.get("/nowhere", Some(token)).await.status() == 401 {
+        let deadline = std::time::Instant::now() + crate::gateway::PATIENCE;
+        while self.ask("/nowhere", Some(token)).await.status() == 401 {
             assert!(
                 std::time::Instant::now() < deadline,
                 "the token stays unknown"
@@ -246,10 +247,12 @@ impl Gateway {
 async fn without_a_token_a_gateway_on_loopback_is_open() {
     let relvec = Relvec::alone();
     let gateway = Gateway::start(&relvec, &[]);
-    let run = gateway.submit(None, "plan-only", &failing(&relvec)).await;
+    let run = gateway
+        .submit_as(None, "plan-only", &failing(&relvec))
+        .await;
     let ended = gateway.until_ended(&run, None).await;
     assert_eq!(ended["status"], "failed", "{ended:#}");
-    assert_eq!(gateway.get("/jobs", None).await.status(), 200);
+    assert_eq!(gateway.ask("/jobs", None).await.status(), 200);
     // A header that nobody asked for is no reason to refuse.
-    assert_eq!(gateway.get("/jobs", Some("whatever")).await.status(), 200);
+    assert_eq!(gateway.ask("/jobs", Some("whatever")).await.status(), 200);
 }

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::served::{Gateway, PATIENCE, token, waiting_graph};
+use super::served::{token, waiting_graph};
+use crate::gateway::{Gateway, PATIENCE};
 use crate::relvec::Relvec;
 
 /// Opens a stream, and gives all of it when it has ended.
 async fn open(gateway: &Gateway, path: &str, token: Option<&str>) -> JoinHandle<String> {
-    let answer = gateway.get(path, token).await;
+    let answer = gateway.ask(path, token).await;
     assert_eq!(answer.status(), 200, "{path}");
     tokio::spawn(async move { answer.text().await.expect("a stream that ends in order") })
 }
@@ -27,7 +28,7 @@ async fn a_revoked_token_ends_its_streams_and_no_others() {
     let (kept, gone) = (token(&relvec, "a", "admin"), token(&relvec, "a", "read"));
     let gateway = Gateway::start(&relvec, &[("RELVEC_RATE", "0")]);
     let run = gateway
-        .submit(Some(&kept), "waiting", &Gateway::allowed_input())
+        .submit_as(Some(&kept), "waiting", &Gateway::allowed_input())
         .await;
     let waiting = gateway.until_ended(&run, Some(&kept)).await;
     assert_eq!(waiting["status"], "waiting", "{waiting:#}");
@@ -74,7 +75,7 @@ async fn the_first_token_ends_the_streams_of_those_who_show_none() {
     waiting_graph(&relvec);
     let gateway = Gateway::start(&relvec, &[]);
     let run = gateway
-        .submit(None, "waiting", &Gateway::allowed_input())
+        .submit_as(None, "waiting", &Gateway::allowed_input())
         .await;
     gateway.until_ended(&run, None).await;
     let stream = open(&gateway, &format!("/jobs/{run}/events"), None).await;

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::served::{Gateway, PATIENCE, problem, token};
+use super::served::{problem, token};
+use crate::gateway::{Gateway, PATIENCE};
 use crate::relvec::Relvec;
 
 /// Asks until the answer has a status.
 async fn until(gateway: &Gateway, token: Option<&str>, status: u16) -> Duration {
     let begun = Instant::now();
-    while gateway.get("/jobs", token).await.status() != status {
+    while gateway.ask("/jobs", token).await.status() != status {
         assert!(begun.elapsed() < PATIENCE, "never {status}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -22,7 +23,7 @@ async fn until(gateway: &Gateway, token: Option<&str>, status: u16) -> Duration 
 async fn a_token_works_until_it_is_revoked_and_the_gateway_stays_closed() {
     let relvec = Relvec::alone();
     let gateway = Gateway::start(&relvec, &[("RELVEC_RATE", "0")]);
-    assert_eq!(gateway.get("/jobs", None).await.status(), 200);
+    assert_eq!(gateway.ask("/jobs", None).await.status(), 200);
     let made = token(&relvec, "local", "read");
     // From the first token on, loopback has to show one too.
     until(&gateway, None, 401).await;
@@ -37,7 +38,7 @@ async fn a_token_works_until_it_is_revoked_and_the_gateway_stays_closed() {
     assert_eq!(revoked.code, 0, "{revoked:?}");
     let took = until(&gateway, Some(&made), 401).await;
     assert!(took < Duration::from_secs(5), "{took:?}");
-    problem(gateway.get("/jobs", None).await, 401).await;
+    problem(gateway.ask("/jobs", None).await, 401).await;
     let again = relvec.call(&["token", "revoke", "0123456789ab"]);
     assert_ne!(again.code, 0);
     assert!(again.stderr.contains("relvec token list"), "{again:?}");
@@ -123,7 +124,7 @@ async fn who_asks_too_often_waits() {
     // A burst of two, then one a second: the fourth within a second is one too many.
     let mut refused = None;
     for _ in 0..20 {
-        let answer = gateway.get("/jobs", Some(&a)).await;
+        let answer = gateway.ask("/jobs", Some(&a)).await;
         if answer.status() == 429 {
             refused = Some(answer);
             break;
@@ -136,11 +137,11 @@ async fn who_asks_too_often_waits() {
     assert!((1..=2).contains(&wait), "{wait}");
     problem(refused, 429).await;
     assert_eq!(
-        gateway.get("/jobs", Some(&b)).await.status(),
+        gateway.ask("/jobs", Some(&b)).await.status(),
         200,
         "a token's rate is its own"
     );
-    assert_eq!(gateway.get("/healthz", None).await.status(), 200);
+    assert_eq!(gateway.ask("/healthz", None).await.status(), 200);
     until(&gateway, Some(&a), 200).await;
 }
 
@@ -151,7 +152,7 @@ async fn an_address_that_shows_wrong_tokens_is_slowed_and_a_known_one_passes() {
     let gateway = Gateway::start(&relvec, &[("RELVEC_RATE", "0")]);
     let mut statuses = Vec::new();
     for _ in 0..60 {
-        let answer = gateway.get("/jobs", Some("wrong")).await;
+        let answer = gateway.ask("/jobs", Some("wrong")).await;
         if answer.status() == 429 {
             assert!(answer.headers().contains_key("retry-after"));
         }
@@ -159,7 +160,7 @@ async fn an_address_that_shows_wrong_tokens_is_slowed_and_a_known_one_passes() {
     }
     assert_eq!(statuses[0], 401);
     assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
-    assert_eq!(gateway.get("/jobs", Some(&made)).await.status(), 200);
+    assert_eq!(gateway.ask("/jobs", Some(&made)).await.status(), 200);
 }
 
 #[tokio::test]

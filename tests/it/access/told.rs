@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::served::{Gateway, PATIENCE, problem, token, waiting_graph};
+use super::served::{problem, token, waiting_graph};
+use crate::gateway::{Gateway, PATIENCE};
 use crate::relvec::Relvec;
 
 #[tokio::test]
@@ -17,11 +18,11 @@ async fn figures_of_all_tenants_are_for_who_has_their_scope() {
     let both = token(&relvec, "b", "metrics,read");
     let gateway = Gateway::start(&relvec, &[("RELVEC_RATE", "0")]);
     let run = gateway
-        .submit(Some(&admin), "plan-only", &Gateway::allowed_input())
+        .submit_as(Some(&admin), "plan-only", &Gateway::allowed_input())
         .await;
     gateway.until_ended(&run, Some(&admin)).await;
-    problem(gateway.get("/metrics", None).await, 401).await;
-    let refused = problem(gateway.get("/metrics", Some(&admin)).await, 403).await;
+    problem(gateway.ask("/metrics", None).await, 401).await;
+    let refused = problem(gateway.ask("/metrics", Some(&admin)).await, 403).await;
     assert!(
         refused["detail"]
             .as_str()
@@ -30,7 +31,7 @@ async fn figures_of_all_tenants_are_for_who_has_their_scope() {
         "{refused}"
     );
     for token in [&figures, &both] {
-        let answer = gateway.get("/metrics", Some(token)).await;
+        let answer = gateway.ask("/metrics", Some(token)).await;
         assert_eq!(answer.status(), 200);
         let text = answer.text().await.expect("text");
         assert!(
@@ -40,9 +41,9 @@ async fn figures_of_all_tenants_are_for_who_has_their_scope() {
     }
     // It is for nothing else.
     for path in ["/jobs", "/graphs", &format!("/jobs/{run}")] {
-        problem(gateway.get(path, Some(&figures)).await, 403).await;
+        problem(gateway.ask(path, Some(&figures)).await, 403).await;
     }
-    assert_eq!(gateway.get("/jobs", Some(&both)).await.status(), 200);
+    assert_eq!(gateway.ask("/jobs", Some(&both)).await.status(), 200);
 }
 
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn names_of_graphs_are_told_to_who_may_read_them() {
     std::fs::write(broken, "name = \"merger\"\n[stages.nothing]\n").expect("a graph");
     let gateway = Gateway::start(&relvec, &[("RELVEC_RATE", "0")]);
     let ready = async |token: Option<&str>| -> Value {
-        let answer = gateway.get("/readyz", token).await;
+        let answer = gateway.ask("/readyz", token).await;
         assert_eq!(answer.status(), 200);
         answer.json().await.expect("JSON")
     };
@@ -87,7 +88,7 @@ async fn names_of_graphs_are_told_to_who_may_read_them() {
 /// Waits until a gateway that had no token knows of the first ones.
 async fn until_asked_for(gateway: &Gateway) {
     let begun = Instant::now();
-    while gateway.get("/jobs", None).await.status() != 401 {
+    while gateway.ask("/jobs", None).await.status() != 401 {
         assert!(begun.elapsed() < PATIENCE, "no token is asked for");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -102,10 +103,10 @@ async fn the_command_line_answers_as_its_token() {
     ];
     let token = relvec.call(&arguments).stdout.trim().to_owned();
     let gateway = Gateway::start(&relvec, &[("RELVEC_RATE", "0")]);
-    let server = format!("http://{}", gateway.address);
+    let server = format!("http://{}", gateway.host());
     for (by, recorded) in [(&[][..], "ci"), (&["--by", "ann"], "ci, for \"ann\"")] {
         let run = gateway
-            .submit(Some(&token), "waiting", &Gateway::allowed_input())
+            .submit_as(Some(&token), "waiting", &Gateway::allowed_input())
             .await;
         gateway.until_ended(&run, Some(&token)).await;
         let arguments = [
@@ -145,7 +146,7 @@ async fn who_answered_is_the_token_and_not_what_a_caller_writes() {
         (&nameless, json!("ci"), format!("token {id}, for \"ci\"")),
     ] {
         let run = gateway
-            .submit(Some(token), "waiting", &Gateway::allowed_input())
+            .submit_as(Some(token), "waiting", &Gateway::allowed_input())
             .await;
         gateway.until_ended(&run, Some(token)).await;
         let mut answer = json!({"question": "accept", "choice": "reject"});

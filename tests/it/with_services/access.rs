@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::access::served::{Gateway, PATIENCE, problem};
+use crate::access::served::problem;
+use crate::gateway::{Gateway, PATIENCE};
 use crate::relvec::{Relvec, mariadb, shop_sql};
 use crate::services::{mariadb_url, postgres_url};
 
@@ -15,10 +16,10 @@ async fn a_mariadb_that_rules_allow_is_read_by_its_name() {
     let by_name = source.replace("127.0.0.1", "localhost");
     assert_ne!(source, by_name);
     let job = json!({"source": {"url": by_name}, "target": {"url": "postgres://u@vectors.example.invalid/v"}});
-    let run = gateway.submit(None, "plan-only", &job).await;
+    let run = gateway.submit_as(None, "plan-only", &job).await;
     let ended = gateway.until_ended(&run, None).await;
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
-    let log = gateway.get(&format!("/jobs/{run}/logs"), None).await;
+    let log = gateway.ask(&format!("/jobs/{run}/logs"), None).await;
     assert!(log.text().await.expect("text").contains("tables and views"));
 }
 
@@ -40,13 +41,13 @@ async fn the_gateways_of_one_store_know_the_same_tokens() {
     ];
     let job = json!({"source": {"url": "postgres://reader@db.example.invalid/shop"},
         "target": {"url": "postgres://writer@vectors.example.invalid/vectors"}});
-    let run = gateways[0].submit(Some(&a), "plan-only", &job).await;
+    let run = gateways[0].submit_as(Some(&a), "plan-only", &job).await;
     let path = format!("/jobs/{run}");
     for gateway in &gateways {
-        problem(gateway.get(&path, None).await, 401).await;
-        assert_eq!(gateway.get(&path, Some(&a)).await.status(), 200);
-        problem(gateway.get(&path, Some(&b)).await, 404).await;
-        let page = gateway.get("/jobs", Some(&b)).await;
+        problem(gateway.ask(&path, None).await, 401).await;
+        assert_eq!(gateway.ask(&path, Some(&a)).await.status(), 200);
+        problem(gateway.ask(&path, Some(&b)).await, 404).await;
+        let page = gateway.ask("/jobs", Some(&b)).await;
         let page: Value = page.json().await.expect("JSON");
         assert_eq!(page["runs"], json!([]));
     }
@@ -60,10 +61,10 @@ async fn the_gateways_of_one_store_know_the_same_tokens() {
     assert_eq!(revoked.code, 0, "{revoked:?}");
     let begun = std::time::Instant::now();
     for gateway in &gateways {
-        while gateway.get(&path, Some(&a)).await.status() != 401 {
+        while gateway.ask(&path, Some(&a)).await.status() != 401 {
             assert!(begun.elapsed() < PATIENCE, "the token still works");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        assert_eq!(gateway.get("/jobs", Some(&b)).await.status(), 200);
+        assert_eq!(gateway.ask("/jobs", Some(&b)).await.status(), 200);
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::access::served::{Gateway, token};
+use crate::access::served::token;
+use crate::gateway::Gateway;
 use crate::mock_api::Mock;
 use crate::relvec::{Relvec, postgres, shop_sql};
 use crate::services::postgres_url;
@@ -140,7 +141,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// Gives the text of everything that the gateway tells about a run.
 async fn told(gateway: &Gateway, run: &str, token: &str) -> Vec<(String, String)> {
     let document: Value = gateway
-        .get(&format!("/jobs/{run}"), Some(token))
+        .ask(&format!("/jobs/{run}"), Some(token))
         .await
         .json()
         .await
@@ -165,7 +166,7 @@ async fn told(gateway: &Gateway, run: &str, token: &str) -> Vec<(String, String)
     }
     let mut told = Vec::new();
     for path in paths {
-        let answer = gateway.get(&path, Some(token)).await;
+        let answer = gateway.ask(&path, Some(token)).await;
         assert_eq!(answer.status(), 200, "{path}");
         told.push((path, answer.text().await.expect("text")));
     }
@@ -206,13 +207,17 @@ async fn no_secret_is_in_anything_that_a_gateway_shows_or_leaves_behind() {
             "execution": {"mode": "process", "runtime": "fastapi"},
         })
     };
-    let good = gateway.submit(Some(&shown), "default", &job(&target)).await;
+    let good = gateway
+        .submit_as(Some(&shown), "default", &job(&target))
+        .await;
     let ended = gateway.until_ended(&good, Some(&shown)).await;
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
     assert_eq!(ended["validation_report"]["verdict"], "validated");
     assert!(mock.embedded() > 0, "the mock was reached by its name");
     let wrong = target.replace(&canaries.target, &canaries.wrong);
-    let bad = gateway.submit(Some(&shown), "default", &job(&wrong)).await;
+    let bad = gateway
+        .submit_as(Some(&shown), "default", &job(&wrong))
+        .await;
     let ended = gateway.until_ended(&bad, Some(&shown)).await;
     assert_ne!(ended["status"], "succeeded", "{ended:#}");
     let (looks, scripts) = watch.end();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use super::serving::Gateway;
 use crate::docker::{Daemon, Waiting, container_job};
+use crate::gateway::Gateway;
 use crate::relvec::{Relvec, mariadb, postgres, shop_sql, sqlite, stage};
 use crate::services::{mariadb_url, postgres_url};
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::serving::Gateway;
 use crate::docker::{Daemon, container_job};
+use crate::gateway::Gateway;
 use crate::relvec::{Relvec, postgres, shop_sql};
 use crate::services::postgres_url;
 
@@ -40,12 +40,12 @@ async fn a_run_is_cancelled_at_every_stage_and_its_container_is_gone() {
     let (source, target) = (postgres_url().await, postgres_url().await);
     postgres(&source, &shop_sql()).await;
     let mut job = container_job(&source, &target);
-    let gateway = Gateway::start(&relvec, "cancels", &daemon.environment());
+    let gateway = Gateway::start_in(&relvec, "cancels", &daemon.environment());
     for id in STAGES {
         let run = gateway.accepted("default", &job).await;
         gateway.until(&run, |run| has_begun(run, id)).await;
         if id == "executor" {
-            let deadline = Instant::now() + super::serving::PATIENCE;
+            let deadline = Instant::now() + crate::gateway::PATIENCE;
             while daemon.containers_of(&run).is_empty() {
                 assert!(Instant::now() < deadline, "no container");
                 tokio::time::sleep(Duration::from_millis(20)).await;

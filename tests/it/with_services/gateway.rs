@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::serving::Gateway;
+use crate::gateway::Gateway;
 use crate::relvec::{Relvec, shop_sql, sqlite};
 use crate::services::postgres_url;
 
 /// Starts a gateway whose jobs can name their target.
 fn start(relvec: &Relvec, target: &str) -> Gateway {
-    Gateway::start(relvec, "gateway", &[("SHOP_TARGET", target)])
+    Gateway::start_in(relvec, "gateway", &[("SHOP_TARGET", target)])
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::serving::{Gateway, PATIENCE, Slow, gone, graph, is_there, job};
+use super::serving::{Slow, gone, graph, is_there, job};
+use crate::gateway::{Gateway, PATIENCE};
 use crate::relvec::Relvec;
 
 async fn raw(home: &Path) -> SqliteConnection {
@@ -36,7 +37,7 @@ async fn a_store_that_another_program_locks_is_waited_for() {
     let relvec = Relvec::new();
     let slow = Slow::new(&relvec, "");
     slow.go();
-    let gateway = Gateway::start(&relvec, "home", &[]);
+    let gateway = Gateway::start_in(&relvec, "home", &[]);
     let before = gateway.accepted("slow", &job()).await;
     let mut other = raw(&relvec.path("home")).await;
     sqlx::query("BEGIN IMMEDIATE")
@@ -68,7 +69,7 @@ async fn a_store_with_a_flipped_bit_is_refused_at_the_start() {
     let relvec = Relvec::new();
     let slow = Slow::new(&relvec, "");
     slow.go();
-    let mut gateway = Gateway::start(&relvec, "home", &[]);
+    let mut gateway = Gateway::start_in(&relvec, "home", &[]);
     for _ in 0..5 {
         let run = gateway.accepted("slow", &job()).await;
         gateway.over(&run).await;
@@ -104,7 +105,7 @@ async fn a_store_with_a_flipped_bit_is_refused_at_the_start() {
         "{said}"
     );
     std::fs::write(&path, &whole).expect("a copy is put back");
-    let gateway = Gateway::start(&relvec, "home", &[]);
+    let gateway = Gateway::start_in(&relvec, "home", &[]);
     let page = gateway.get("/jobs").await;
     assert_eq!(page["runs"].as_array().map(Vec::len), Some(5));
 }
@@ -152,7 +153,7 @@ async fn a_full_disk_takes_no_run_loses_none_and_goes_on_when_there_is_room() {
     let relvec = Relvec::new();
     let slow = Slow::new(&relvec, "");
     let small = Small::new(relvec.path("home"), 8);
-    let gateway = Gateway::start(&relvec, "home", &[]);
+    let gateway = Gateway::start_in(&relvec, "home", &[]);
     let running = gateway.accepted("slow", &job()).await;
     slow.begun(1).await;
     small.fill();
@@ -204,7 +205,7 @@ async fn a_run_whose_files_have_no_room_fails_and_its_retry_goes_on() {
     std::fs::create_dir_all(relvec.path("home")).expect("a folder");
     // Only the files are on the small one; the store is beside it.
     let small = Small::new(relvec.path("home").join("runs"), 1);
-    let gateway = Gateway::start(&relvec, "home", &[]);
+    let gateway = Gateway::start_in(&relvec, "home", &[]);
     let input = json!({"source": {"url": source}, "execution": {"mode": "simulate"}});
     let run = gateway.accepted("paused", &input).await;
     // The run has its folder by now, and no file in it.
@@ -242,7 +243,7 @@ async fn a_queue_that_is_full_takes_no_more_and_says_when_to_come_again() {
     let relvec = Relvec::new();
     let slow = Slow::new(&relvec, "");
     let environment = [("RELVEC_RUNS_AT_ONCE", "2"), ("RELVEC_QUEUE_LENGTH", "5")];
-    let gateway = Gateway::start(&relvec, "home", &environment);
+    let gateway = Gateway::start_in(&relvec, "home", &environment);
     let mut runs = Vec::new();
     for _ in 0..2 {
         runs.push(gateway.accepted("slow", &job()).await);
@@ -281,7 +282,7 @@ async fn a_graph_has_a_limit_of_its_own_and_the_others_pass_it_by() {
     let relvec = Relvec::new();
     let slow = Slow::new(&relvec, "");
     graph(&relvec, "quick", "cat > /dev/null; echo '{}'");
-    let gateway = Gateway::start(&relvec, "home", &[("RELVEC_RUNS_PER_GRAPH", "1")]);
+    let gateway = Gateway::start_in(&relvec, "home", &[("RELVEC_RUNS_PER_GRAPH", "1")]);
     let mut runs = Vec::new();
     for _ in 0..3 {
         runs.push(gateway.accepted("slow", &job()).await);
@@ -302,7 +303,7 @@ async fn an_execution_mode_that_is_not_offered_is_refused_by_name() {
     let relvec = Relvec::new();
     graph(&relvec, "quick", "cat > /dev/null; echo '{}'");
     let modes = [("RELVEC_EXECUTION_MODES", "container, simulate")];
-    let gateway = Gateway::start(&relvec, "home", &modes);
+    let gateway = Gateway::start_in(&relvec, "home", &modes);
     let mut input = job();
     for (mode, expected) in [("process", 422), ("simulate", 202)] {
         input["execution"] = json!({"mode": mode});
@@ -327,7 +328,7 @@ async fn runs_that_are_kept_no_longer_go_with_their_files() {
     let relvec = Relvec::new();
     let slow = Slow::new(&relvec, "");
     slow.go();
-    let gateway = Gateway::start(&relvec, "home", &[]);
+    let gateway = Gateway::start_in(&relvec, "home", &[]);
     let mut runs = Vec::new();
     for _ in 0..4 {
         let run = gateway.accepted("slow", &job()).await;
@@ -337,7 +338,7 @@ async fn runs_that_are_kept_no_longer_go_with_their_files() {
     drop(gateway);
     let folder = |run: &str| relvec.path("home").join("runs").join(run);
     assert!(runs.iter().all(|run| folder(run).exists()));
-    let gateway = Gateway::start(&relvec, "home", &[("RELVEC_KEEP_RUNS", "1")]);
+    let gateway = Gateway::start_in(&relvec, "home", &[("RELVEC_KEEP_RUNS", "1")]);
     let deadline = Instant::now() + PATIENCE;
     while runs[..3].iter().any(|run| folder(run).exists()) {
         assert!(Instant::now() < deadline, "their files are still there");
@@ -354,11 +355,11 @@ async fn runs_that_are_kept_no_longer_go_with_their_files() {
 async fn a_killed_gateways_run_is_taken_over_by_the_next_without_a_wait() {
     let relvec = Relvec::new();
     let slow = Slow::new(&relvec, "");
-    let gateway = Gateway::start(&relvec, "home", &[("RELVEC_LEASE_SECONDS", "3600")]);
+    let gateway = Gateway::start_in(&relvec, "home", &[("RELVEC_LEASE_SECONDS", "3600")]);
     let run = gateway.accepted("slow", &job()).await;
     slow.begun(1).await;
     drop(gateway);
-    let gateway = Gateway::start(&relvec, "home", &[("RELVEC_LEASE_SECONDS", "3600")]);
+    let gateway = Gateway::start_in(&relvec, "home", &[("RELVEC_LEASE_SECONDS", "3600")]);
     slow.begun(2).await;
     slow.go();
     let ended = gateway.over(&run).await;
@@ -390,7 +391,7 @@ async fn a_killed_gateways_programs_end_with_it() {
         told.display()
     );
     let slow = Slow::new(&relvec, &first);
-    let gateway = Gateway::start(&relvec, "home", &[]);
+    let gateway = Gateway::start_in(&relvec, "home", &[]);
     gateway.accepted("slow", &job()).await;
     let mut programs = slow.begun(1).await;
     programs.extend(slow.told("child"));
@@ -416,7 +417,7 @@ async fn ten_thousand_queued_runs_survive_a_kill_and_all_of_them_end() {
     let text = "name = \"nothing\"\ninput = \"job\"\n[stages.nothing]\nhandler = \"collect_metadata\"\ndisabled = true\n";
     std::fs::write(folder.join("nothing.toml"), text).expect("a graph file");
     let environment = [("RELVEC_RUNS_AT_ONCE", "1")];
-    let gateway = Gateway::start(&relvec, "home", &environment);
+    let gateway = Gateway::start_in(&relvec, "home", &environment);
     let first = gateway.accepted("slow", &job()).await;
     slow.begun(1).await;
     let input = job();
@@ -432,7 +433,7 @@ async fn ten_thousand_queued_runs_survive_a_kill_and_all_of_them_end() {
     let wanted = i64::try_from(MANY).expect("a number");
     assert_eq!(count(&home, "queued").await, wanted, "202 is durable");
     slow.go();
-    let gateway = Gateway::start(&relvec, "home", &[("RELVEC_RUNS_AT_ONCE", "8")]);
+    let gateway = Gateway::start_in(&relvec, "home", &[("RELVEC_RUNS_AT_ONCE", "8")]);
     let deadline = Instant::now() + Duration::from_mins(10);
     loop {
         let done = count(&home, "succeeded").await;

@@ -7,7 +7,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
-use super::serving::{Gateway, PATIENCE, Slow, gone, graph, is_there, job};
+use super::serving::{Slow, gone, graph, is_there, job};
+use crate::gateway::{Gateway, PATIENCE};
 use crate::relvec::{Relvec, shop_sql, sqlite};
 use crate::services::postgres_url;
 
@@ -50,8 +51,8 @@ async fn two_gateways_share_the_work_and_no_run_is_executed_twice() {
     );
     let environment = shared(&store, "3600");
     let gateways = [
-        Gateway::start(&relvec, "first", &environment),
-        Gateway::start(&relvec, "second", &environment),
+        Gateway::start_in(&relvec, "first", &environment),
+        Gateway::start_in(&relvec, "second", &environment),
     ];
     // Half of them carry a secret that only the gateway has which took them.
     let inline = json!({"source": {"url": "postgres://reader:s3cr3t@127.0.0.1:9/shop"}});
@@ -87,8 +88,8 @@ async fn fifty_equal_submissions_at_once_make_one_run_that_runs_once() {
     slow.go();
     let environment = shared(&store, "3600");
     let gateways = [
-        Gateway::start(&relvec, "first", &environment),
-        Gateway::start(&relvec, "second", &environment),
+        Gateway::start_in(&relvec, "first", &environment),
+        Gateway::start_in(&relvec, "second", &environment),
     ];
     let job = job();
     let submissions = (0..50).map(|number| gateways[number % 2].submit("slow", &job, Some("once")));
@@ -110,11 +111,11 @@ async fn a_gateway_that_was_stopped_past_its_lease_comes_back_and_changes_nothin
     let relvec = Relvec::new();
     let store = postgres_url().await;
     let slow = Slow::new(&relvec, "");
-    let zombie = Gateway::start(&relvec, "zombie", &shared(&store, "2"));
+    let zombie = Gateway::start_in(&relvec, "zombie", &shared(&store, "2"));
     let run = zombie.accepted("slow", &job()).await;
     let first = slow.begun(1).await[0];
     zombie.signal(Signal::STOP);
-    let other = Gateway::start(&relvec, "other", &shared(&store, "3600"));
+    let other = Gateway::start_in(&relvec, "other", &shared(&store, "3600"));
     let second = slow.begun(2).await[1];
     assert_eq!(epoch(&store, &run).await, 2);
     assert!(is_there(first), "its program runs on while it is stopped");
@@ -144,10 +145,10 @@ async fn a_gateway_that_is_told_to_end_lets_go_of_its_runs_at_once() {
     let relvec = Relvec::new();
     let store = postgres_url().await;
     let slow = Slow::new(&relvec, "");
-    let mut first = Gateway::start(&relvec, "first", &shared(&store, "3600"));
+    let mut first = Gateway::start_in(&relvec, "first", &shared(&store, "3600"));
     let run = first.accepted("slow", &job()).await;
     let program = slow.begun(1).await[0];
-    let other = Gateway::start(&relvec, "other", &shared(&store, "3600"));
+    let other = Gateway::start_in(&relvec, "other", &shared(&store, "3600"));
     first.signal(Signal::TERM);
     assert_eq!(first.ended(), Some(0));
     assert!(!is_there(program));
@@ -165,10 +166,10 @@ async fn the_second_signal_ends_a_gateway_that_waits_for_its_runs_and_they_go_on
     let store = postgres_url().await;
     // A program that does not want to end.
     let slow = Slow::new(&relvec, "trap '' TERM;");
-    let mut first = Gateway::start(&relvec, "first", &shared(&store, "3600"));
+    let mut first = Gateway::start_in(&relvec, "first", &shared(&store, "3600"));
     let run = first.accepted("slow", &job()).await;
     slow.begun(1).await;
-    let other = Gateway::start(&relvec, "other", &shared(&store, "3600"));
+    let other = Gateway::start_in(&relvec, "other", &shared(&store, "3600"));
     first.signal(Signal::TERM);
     // It has heard: it takes no more.
     let deadline = Instant::now() + PATIENCE;
@@ -208,7 +209,7 @@ async fn a_killed_gateways_run_goes_on_on_another_machine_with_its_files() {
         let [store, lease] = shared(&store, lease);
         [store, lease, ("SHOP_TARGET", target.as_str())]
     };
-    let first = Gateway::start(&relvec, "first", &environment("2"));
+    let first = Gateway::start_in(&relvec, "first", &environment("2"));
     let run = first.accepted("default", &job).await;
     let executes = |run: &Value| {
         run["stages"].as_array().is_some_and(|stages| {
@@ -220,7 +221,7 @@ async fn a_killed_gateways_run_goes_on_on_another_machine_with_its_files() {
     first.until(&run, executes).await;
     drop(first);
     // Another folder: as on another machine.
-    let other = Gateway::start(&relvec, "other", &environment("15"));
+    let other = Gateway::start_in(&relvec, "other", &environment("15"));
     let ended = other.over(&run).await;
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
     assert_eq!(ended["validation_report"]["verdict"], "validated");
@@ -230,7 +231,7 @@ async fn a_killed_gateways_run_goes_on_on_another_machine_with_its_files() {
     );
     assert_eq!(epoch(&store, &run).await, 2);
     // A third one has never seen it, and has its files all the same.
-    let third = Gateway::start(&relvec, "third", &environment("15"));
+    let third = Gateway::start_in(&relvec, "third", &environment("15"));
     let files = third.get(&format!("/artifacts/{run}")).await;
     let files = files.as_array().expect("a list");
     assert!(files.len() > 3, "{files:?}");
@@ -252,10 +253,10 @@ async fn a_run_is_cancelled_by_a_gateway_that_does_not_execute_it() {
     let relvec = Relvec::new();
     let store = postgres_url().await;
     let slow = Slow::new(&relvec, "");
-    let first = Gateway::start(&relvec, "first", &shared(&store, "3600"));
+    let first = Gateway::start_in(&relvec, "first", &shared(&store, "3600"));
     let run = first.accepted("slow", &job()).await;
     let program = slow.begun(1).await[0];
-    let other = Gateway::start(&relvec, "other", &shared(&store, "3600"));
+    let other = Gateway::start_in(&relvec, "other", &shared(&store, "3600"));
     let cancel = format!("{}/jobs/{run}/cancel", other.address);
     let answer = other.client.post(cancel).send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
@@ -286,7 +287,7 @@ async fn a_clock_that_jumps_ends_no_lease_and_no_timeout() {
     let first = Gateway::of(&mut command);
     let run = first.accepted("slow", &job()).await;
     slow.begun(1).await;
-    let other = Gateway::start(&relvec, "other", &shared(&store, "4"));
+    let other = Gateway::start_in(&relvec, "other", &shared(&store, "4"));
     for jump in ["+400d", "-400d"] {
         std::fs::write(&clock, format!("{jump}\n")).expect("a file");
         let next = first.accepted("slow", &job()).await;

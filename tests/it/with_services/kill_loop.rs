@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
-use super::serving::{Gateway, PATIENCE};
+use crate::gateway::{Gateway, PATIENCE};
 use crate::relvec::{Relvec, shop_sql, sqlite, stage};
 use crate::services::postgres_url;
 

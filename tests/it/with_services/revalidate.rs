@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::serving::Gateway;
+use crate::gateway::Gateway;
 use crate::relvec::{Ended, Relvec, job, postgres, shop_sql, sqlite, stage};
 use crate::services::postgres_url;
 
@@ -143,7 +143,7 @@ async fn a_gateway_validates_as_the_store_does() {
     let relvec = Relvec::new();
     let target = postgres_url().await;
     let source = sqlite(&relvec.path("shop.db"), &shop_sql()).await;
-    let gateway = Gateway::start(&relvec, "home", &[]);
+    let gateway = Gateway::start_in(&relvec, "home", &[]);
     let job = job(&source, &target);
     let run = gateway.accepted("default", &job).await;
     let ended = gateway.over(&run).await;
