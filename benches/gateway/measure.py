@@ -40,6 +40,17 @@ class Served:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
 
+    def processor(self) -> float:
+        """Gives the processor seconds of the server so far, its workers' included."""
+        ticks, waiting = 0, [self.process.pid]
+        while waiting:
+            process = Path(f"/proc/{waiting.pop()}")
+            fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+            for task in (process / "task").iterdir():
+                waiting += (task / "children").read_text().split()
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def ask(self, path: str, body: object = None) -> object:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.address}{path}", data, {"Content-Type": "application/json"})
@@ -90,6 +101,15 @@ def wrk(served: Served, script: str, seconds: int, ids: Path | None = None) -> d
     return {"rate": rate, "p99": float(number) * factor, "failed": int(failed.group(1)) if failed else 0}
 
 
+def post(served: Served, seconds: int) -> dict[str, float]:
+    """Measures submissions, with the microseconds of processor time that each cost the server."""
+    wrk(served, "post.lua", 2)
+    began, spent = time.monotonic(), served.processor()
+    measured = wrk(served, "post.lua", seconds)
+    took, spent = time.monotonic() - began, served.processor() - spent
+    return measured | {"cost": spent * 1_000_000 / (measured["rate"] * took)}
+
+
 def ids_of(store: Path, where: str = "1", most: int = 10_000) -> list[str]:
     with sqlite3.connect(store) as connection:
         return [row[0] for row in connection.execute(f"SELECT id FROM runs WHERE {where} LIMIT {most}")]
@@ -116,8 +136,7 @@ def measure_rates(binary: str, folder: Path, seconds: int) -> list[tuple[str, st
     ours.mkdir(), theirs.mkdir()
     rows = []
     served = gateway(binary, ours)
-    wrk(served, "post.lua", 2)
-    posted = wrk(served, "post.lua", seconds)
+    posted = post(served, seconds)
     store = ours / "runs.db"
     open_runs = count(store)
     began = time.monotonic()
@@ -130,8 +149,7 @@ def measure_rates(binary: str, folder: Path, seconds: int) -> list[tuple[str, st
     got = wrk(served, "get.lua", seconds, names)
     served.stop()
     other = beside(theirs, 7099)
-    wrk(other, "post.lua", 2)
-    posted_there = wrk(other, "post.lua", seconds)
+    posted_there = post(other, seconds)
     names.write_text("\n".join(ids_of(theirs / "beside.db")) + "\n")
     wrk(other, "get.lua", 2, names)
     got_there = wrk(other, "get.lua", seconds, names)
@@ -146,7 +164,8 @@ def measure_rates(binary: str, folder: Path, seconds: int) -> list[tuple[str, st
 
 def figures(measured: dict[str, float]) -> str:
     failed = f", {measured['failed']} refused" if measured["failed"] else ""
-    return f"{measured['rate']:.0f}/s, p99 {measured['p99']:.1f} ms{failed}"
+    cost = f", {measured['cost']:.0f} µs of processor each" if "cost" in measured else ""
+    return f"{measured['rate']:.0f}/s, p99 {measured['p99']:.1f} ms{cost}{failed}"
 
 
 async def follow(address: str, run: str, ready: asyncio.Event, counted: list[int]) -> bool:

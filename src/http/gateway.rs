@@ -24,6 +24,7 @@ use crate::handlers::executor::NO_DAEMON;
 use crate::handlers::gate_review::TIME_OVER;
 use crate::launch::{Accepted, Control, Launch, Owned};
 use crate::model::job::ExecutionMode;
+use crate::model::run::RunDocument;
 use crate::store::{Among, Cancelled, Claim, Origin};
 
 mod housekeeping;
@@ -43,6 +44,15 @@ const SEARCH_EVERY: Duration = Duration::from_secs(2);
 /// How long the queue's length is believed.
 const COUNTED_FOR: Duration = Duration::from_millis(250);
 
+/// A count of the queue that took long is believed so many times as long: counting never takes more than a fiftieth of the time.
+const COUNTS_PAUSE: u32 = 50;
+
+/// So many submissions that wait at once are a burst.
+const BURST: usize = 8;
+
+/// How long a run that could begin leaves the store and the processors to a burst of submissions: a hundred still begin each second.
+const GIVES_WAY: Duration = Duration::from_millis(10);
+
 /// A run that has a task here.
 #[derive(Clone)]
 struct Active {
@@ -58,8 +68,8 @@ struct Inner {
     active: Mutex<HashMap<Uuid, Active>>,
     tasks: TaskTracker,
     draining: CancellationToken,
-    /// When the queue was counted last.
-    counted: tokio::sync::Mutex<Option<Instant>>,
+    /// When the queue was counted last, and how long that took.
+    counted: tokio::sync::Mutex<Option<(Instant, Duration)>>,
     /// How long it was then, and what was accepted since.
     queued: AtomicU64,
 }
@@ -129,16 +139,23 @@ impl Gateway {
         let most = self.launch().settings().runs.queue;
         let asked = Instant::now();
         let queued = &self.0.queued;
-        {
-            let mut counted = self.0.counted.lock().await;
-            let old = counted.is_none_or(|at| at.elapsed() >= COUNTED_FOR);
+        let known = queued.load(Ordering::Relaxed);
+        let counting = if known < most / 2 {
+            // Far from the limit nobody waits for whoever counts.
+            self.0.counted.try_lock().ok()
+        } else {
+            Some(self.0.counted.lock().await)
+        };
+        if let Some(mut counted) = counting {
+            let is_old = counted
+                .is_none_or(|(at, took)| at.elapsed() >= COUNTED_FOR.max(took * COUNTS_PAUSE));
             // Nobody is refused for runs that have begun since: many who ask at once share one count.
-            let full = queued.load(Ordering::Relaxed) >= most;
-            if old || full && counted.is_none_or(|at| at < asked) {
+            let is_full = queued.load(Ordering::Relaxed) >= most;
+            if is_old || is_full && counted.is_none_or(|(at, _)| at < asked) {
                 let at = Instant::now();
                 let count = self.launch().store().count_queued().await?;
                 queued.store(count, Ordering::Relaxed);
-                *counted = Some(at);
+                *counted = Some((at, at.elapsed()));
             }
         }
         if queued.load(Ordering::Relaxed) < most {
@@ -152,11 +169,13 @@ impl Gateway {
         .hint("the limit is RELVEC_QUEUE_LENGTH, and how many run at once RELVEC_RUNS_AT_ONCE, where the gateway is started"))
     }
 
-    /// Takes note of a run that was accepted just now. It is executed when there is room.
-    pub fn begin(&self, Accepted { secrets, .. }: Accepted) {
-        if secrets.is_some() {
+    /// Takes note of a run that was accepted just now, and gives its document as it was accepted. It is executed when there is room.
+    #[must_use]
+    pub fn begin(&self, accepted: Accepted) -> Option<RunDocument> {
+        if accepted.secrets.is_some() {
             self.0.queued.fetch_add(1, Ordering::Relaxed);
         }
+        accepted.document
     }
 
     /// Records an answer; where it was the last that the run waited for, the run is queued again.
@@ -246,6 +265,9 @@ impl Gateway {
         while !self.0.draining.is_cancelled()
             && let Some(full) = self.room()
         {
+            if self.launch().store().creations() >= BURST {
+                tokio::time::sleep(GIVES_WAY).await;
+            }
             match self.launch().own_next(among, &full).await {
                 Ok(Some(owned)) => self.execute(owned).await,
                 Ok(None) => return,
@@ -308,7 +330,7 @@ impl Gateway {
         let span = tracing::error_span!("run", %run_id);
         let executed = Box::pin(executing.instrument(span)).await;
         match executed {
-            Ok(document) if document.status.is_terminal() => launch.let_go(run_id),
+            Ok(status) if status.is_terminal() => launch.let_go(run_id),
             Ok(_) => {}
             // It went on elsewhere, or was cancelled before it began.
             Err(error) if error.kind() == ErrorKind::Conflict => {

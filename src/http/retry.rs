@@ -132,8 +132,10 @@ pub(super) async fn validate(
 /// Answers with a run that was accepted.
 pub(super) async fn begun(gateway: &Gateway, accepted: Accepted) -> Result<Response, Problem> {
     let run_id = accepted.run_id;
-    gateway.begin(accepted);
-    let document = gateway.launch().store().document(run_id).await?;
+    let document = match gateway.begin(accepted) {
+        Some(document) => document,
+        None => gateway.launch().store().document(run_id).await?,
+    };
     let location = [(header::LOCATION, format!("/jobs/{run_id}"))];
     Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
 }

@@ -369,6 +369,26 @@ async fn a_restart_goes_on_with_what_it_interrupted() {
 }
 
 #[tokio::test]
+async fn runs_go_on_while_many_submit() {
+    let served = Served::new().await;
+    let job = referring_job();
+    let enough = std::cell::Cell::new(false);
+    let submitting = futures::future::join_all((0..64).map(|_| async {
+        while !enough.get() {
+            served.submit("look", &job).await;
+        }
+    }));
+    let watching = async {
+        // One that has others before it.
+        futures::future::join_all((0..20).map(|_| served.submit("look", &job))).await;
+        let run_id = id(&served.submit("look", &job).await).to_owned();
+        served.until(&run_id, "succeeded").await;
+        enough.set(true);
+    };
+    tokio::join!(submitting, watching);
+}
+
+#[tokio::test]
 async fn more_runs_than_fit_wait_in_the_queue() {
     let served = Served::new().await;
     let mut ids = Vec::new();

@@ -11,10 +11,10 @@ use super::failpoint::{self, Side};
 use super::run::{Control, Launch, Owned, recorded};
 use crate::error::{Error, Result};
 use crate::graph::context::{RunEnvironment, Secrets};
+use crate::graph::diagnostic::Diagnostics;
 use crate::graph::event::{Event, RunStatus};
 use crate::graph::result::RunInput;
 use crate::graph::run::Run;
-use crate::model::run::RunDocument;
 use crate::report::Report;
 use crate::service::redact;
 use crate::store::{Claim, Held, StoredRun, make_private_folder};
@@ -32,17 +32,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const A_MOMENT: Duration = Duration::from_millis(500);
 
 impl Launch {
-    /// Executes a run that this process owns. Secrets that are not given are found again, as far as they can be.
+    /// Executes a run that this process owns, and gives where it stands then. Secrets that are not given are found again, as far as
+    /// they can be.
     ///
     /// # Errors
-    /// The run went on in another process, or the store cannot be written. A run that fails is not an error: its document says so.
+    /// The run went on in another process, or the store cannot be written. A run that fails is not an error.
     pub async fn execute_owned(
         &self,
         owned: Owned,
         secrets: Option<Secrets>,
         control: &Control,
         reports: &mut [Box<dyn Report>],
-    ) -> Result<RunDocument> {
+    ) -> Result<RunStatus> {
         let claim = owned.claim;
         let run_id = claim.run_id;
         let begun = Instant::now();
@@ -50,15 +51,14 @@ impl Launch {
         let stored = self.store().load(run_id).await?;
         let secrets = secrets.map_or_else(|| self.secrets_of(&stored), Ok);
         let planned = secrets.and_then(|secrets| {
-            let plan = self.plan_again(&stored);
-            let (_, plan) = plan.map_err(crate::graph::diagnostic::Diagnostics::into_error)?;
+            let plan = self.plan_of(&stored).map_err(Diagnostics::into_error)?;
             Ok((secrets, plan))
         });
         let (secrets, plan) = match planned {
             Ok(planned) => planned,
             Err(error) => {
                 self.store().fail(claim, &error_line(&error)).await?;
-                return self.store().document(run_id).await;
+                return Ok(RunStatus::Failed);
             }
         };
         let _kept = redact::keep(secrets.values());
@@ -76,7 +76,7 @@ impl Launch {
             before: stored.spent,
             begun,
         };
-        let run = Run::start(Arc::new(plan), run_input(stored, environment));
+        let run = Run::start(plan, run_input(stored, environment));
         let driven = {
             let drive = std::pin::pin!(self.drive(claim, run, clock, control, reports));
             let keep = std::pin::pin!(self.keep(claim, control));
@@ -86,12 +86,12 @@ impl Launch {
                 futures::future::Either::Right(((), drive)) => drive.await,
             }
         };
-        driven?;
+        let status = driven?;
         if control.interrupted() {
             self.store().requeue(claim).await?;
         }
         drop(owned);
-        self.store().document(run_id).await
+        Ok(status)
     }
 
     /// Says that the execution lives, until another one began: then the run stops here.
@@ -137,6 +137,7 @@ impl Launch {
         }
     }
 
+    /// Records and shows what happens in a run. Gives its last word, which is none where it was interrupted.
     async fn drive(
         &self,
         claim: Claim,
@@ -144,7 +145,8 @@ impl Launch {
         clock: Clock,
         control: &Control,
         reports: &mut [Box<dyn Report>],
-    ) -> Result<()> {
+    ) -> Result<RunStatus> {
+        let mut status = RunStatus::Running;
         let mut throttle = Throttle::default();
         let mut failure = None;
         while let Some(first) = run.next_event().await {
@@ -161,6 +163,9 @@ impl Launch {
                     .filter(|event| !is_interruption(event, control) && throttle.keeps(event))
                     .cloned()
                     .collect();
+                if let Some(Event::RunFinished { status: last, .. }) = kept.last() {
+                    status = *last;
+                }
                 failure = self.keep_events(claim, kept, clock).await.err();
                 if failure.is_some() {
                     // What is not recorded must not go on: the run can be resumed from what is.
@@ -173,7 +178,7 @@ impl Launch {
                 }
             }
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(status), Err)
     }
 
     async fn keep_events(&self, claim: Claim, events: Vec<Event>, clock: Clock) -> Result<()> {

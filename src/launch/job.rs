@@ -36,8 +36,18 @@ pub struct PreparedJob {
     pub secrets: Secrets,
     /// Names of the secrets that stood in the job itself; a run that outlives its process cannot have them again.
     pub inline_secrets: Vec<String>,
-    /// The job as it was asked, without secrets and with sorted keys: equal for equal requests.
-    pub fingerprint: String,
+    /// What the job said about the language model, before it was decided.
+    llm_enabled: Option<bool>,
+}
+
+impl PreparedJob {
+    /// Gives the job as it was asked, without secrets and with sorted keys: equal for equal requests.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut asked = self.input.clone();
+        asked.llm.enabled = self.llm_enabled;
+        sorted(serde_json::to_value(&asked).unwrap_or_default()).to_string()
+    }
 }
 
 /// Checks a job, reads what it refers to, and takes its secrets out.
@@ -91,7 +101,6 @@ pub fn prepare_within(job: &Value, variable: Variables, allowed: &Allowed) -> Re
         url.as_deref()
             .map_or(Ok(()), |url| check_base_url(place, url))?;
     }
-    let fingerprint = sorted(serde_json::to_value(&input).unwrap_or_default()).to_string();
     let mut secrets = Secrets::default();
     if let Some(url) = source {
         secrets.insert(secret::SOURCE_URL, url);
@@ -107,12 +116,13 @@ pub fn prepare_within(job: &Value, variable: Variables, allowed: &Allowed) -> Re
     let needs_none =
         llm.provider == LlmProvider::Openai && llm.base_url.is_some() && llm.api_key_env.is_none();
     let wanted = llm.model.is_some() && (has_key || needs_none);
-    input.llm.enabled = Some(input.llm.enabled.unwrap_or(wanted));
+    let llm_enabled = input.llm.enabled;
+    input.llm.enabled = Some(llm_enabled.unwrap_or(wanted));
     Ok(PreparedJob {
         input,
         secrets,
         inline_secrets,
-        fingerprint,
+        llm_enabled,
     })
 }
 

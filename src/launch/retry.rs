@@ -34,7 +34,7 @@ use crate::graph::file::GraphFile;
 use crate::graph::plan::Plan;
 use crate::graph::result::RecordedStage;
 use crate::model::job::ExecutionMode;
-use crate::store::{Created, NewRun, Origin, StoredRun};
+use crate::store::{Created, NewRun, Origin, StoredRun, now};
 
 /// Which stages a caller wants to run again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -169,12 +169,13 @@ impl Launch {
             .store()
             .create(&NewRun {
                 id: run_id,
+                created_at: &now(),
                 tenant: request.tenant,
                 origin: request.origin,
                 graph: &stored.graph,
                 graph_text: &graph.text,
                 graph_path: graph.path.as_deref(),
-                job: &stored.job,
+                job: &stored.job.to_string(),
                 inline_secrets: &stored.inline_secrets,
                 held: false,
                 fingerprint: &fingerprint,
@@ -187,8 +188,7 @@ impl Launch {
         }
         match created? {
             Created::New => {
-                let secrets = Some(secrets);
-                let accepted = Accepted { run_id, secrets };
+                let accepted = Accepted::of(run_id, Created::New, secrets);
                 Ok(Retried { accepted, notes })
             }
             Created::Before(run_id) => Ok(repeated(run_id)),

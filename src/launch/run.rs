@@ -42,7 +42,7 @@ use crate::service::lock;
 use crate::settings::Settings;
 use crate::store::{
     Among, Cancelled, Claim, Created, NewRun, Origin, Store, StoredRun, StoredStage,
-    make_private_folder,
+    make_private_folder, now,
 };
 
 /// The longest time that a wish to cancel waits for a run that another process executes.
@@ -50,6 +50,9 @@ const CANCEL_TIME: Duration = Duration::from_secs(6);
 
 /// How often it is looked whether that process has ended it.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The most plans that are kept.
+const MOST_PLANS: usize = 64;
 
 /// Stops a run's execution, for good or for now.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +111,8 @@ pub struct Accepted {
     pub run_id: Uuid,
     /// Its secrets, for [`Launch::execute`]; none if the same request was accepted before.
     pub secrets: Option<Secrets>,
+    /// Its document as it was accepted; none where the store knows more.
+    pub document: Option<RunDocument>,
 }
 
 impl Accepted {
@@ -116,6 +121,7 @@ impl Accepted {
             Created::New => Self {
                 run_id: new,
                 secrets: Some(secrets),
+                document: None,
             },
             Created::Before(run_id) => Self::before(run_id),
         }
@@ -126,6 +132,7 @@ impl Accepted {
         Self {
             run_id,
             secrets: None,
+            document: None,
         }
     }
 }
@@ -155,6 +162,9 @@ impl Owned {
     }
 }
 
+/// Plans of whole graphs, by their names and texts.
+type Plans = HashMap<(String, String), Arc<Plan>>;
+
 /// Makes runs and executes them.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -164,6 +174,7 @@ pub struct Launch {
     variable: Variables,
     /// Secrets that stood in jobs which this process accepted, until their runs are over: nobody else has them.
     held: Arc<Mutex<HashMap<Uuid, Secrets>>>,
+    plans: Arc<Mutex<Plans>>,
     allowed: Allowed,
 }
 
@@ -177,6 +188,7 @@ impl Launch {
             catalog,
             variable,
             held: Arc::default(),
+            plans: Arc::default(),
             allowed: Allowed::everything(),
         }
     }
@@ -237,6 +249,26 @@ impl Launch {
         Ok((file, plan))
     }
 
+    /// Plans the graph of a run as [`Self::plan_again`] does, once for all runs of the same text that leave nothing out.
+    pub(super) fn plan_of(&self, stored: &StoredRun) -> Result<Arc<Plan>, Diagnostics> {
+        let planned = || self.plan_again(stored).map(|(_, plan)| Arc::new(plan));
+        if selection(&stored.job) != Selection::default() {
+            return planned();
+        }
+        let plans = || self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let graph = (stored.graph.clone(), stored.graph_text.clone());
+        if let Some(plan) = plans().get(&graph) {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = planned()?;
+        let mut plans = plans();
+        if plans.len() >= MOST_PLANS {
+            plans.clear();
+        }
+        plans.insert(graph, Arc::clone(&plan));
+        Ok(plan)
+    }
+
     /// Checks a graph that a caller sent.
     ///
     /// # Errors
@@ -258,21 +290,27 @@ impl Launch {
             .check(&request.job.input.selection())
             .map_err(Diagnostics::into_error)?;
         self.check_mode(request.origin, request.job.input.execution.mode)?;
+        // Nobody asks for that of a run without a key.
+        let fingerprint = request
+            .idempotency_key
+            .map(|_| format!("{} {}", graph.name, request.job.fingerprint()));
         let PreparedJob {
             input,
             secrets,
             inline_secrets,
-            fingerprint,
+            ..
         } = request.job;
-        let job = serde_json::to_value(&input).map_err(|error| {
+        let job = serde_json::to_string(&input).map_err(|error| {
             Error::new(ErrorKind::Internal, "the job cannot be written as JSON").because(error)
         })?;
         let run_id = Uuid::now_v7();
         let held = self.hold(run_id, request.origin, &inline_secrets, &secrets);
+        let created_at = now();
         let created = self
             .store
             .create(&NewRun {
                 id: run_id,
+                created_at: &created_at,
                 tenant: request.tenant,
                 origin: request.origin,
                 graph: &graph.name,
@@ -281,7 +319,7 @@ impl Launch {
                 job: &job,
                 inline_secrets: &inline_secrets,
                 held,
-                fingerprint: &format!("{} {fingerprint}", graph.name),
+                fingerprint: fingerprint.as_deref().unwrap_or_default(),
                 idempotency_key: request.idempotency_key,
                 adopted: None,
             })
@@ -289,7 +327,12 @@ impl Launch {
         if !matches!(created, Ok(Created::New)) {
             self.let_go(run_id);
         }
-        Ok(Accepted::of(run_id, created?, secrets))
+        let mut accepted = Accepted::of(run_id, created?, secrets);
+        if accepted.secrets.is_some() {
+            let graph = graph.name.clone();
+            accepted.document = Some(RunDocument::queued(run_id, graph, created_at));
+        }
+        Ok(accepted)
     }
 
     /// Refuses an execution mode that the gateway does not offer; the command line offers all.
@@ -394,7 +437,8 @@ impl Launch {
         reports: &mut [Box<dyn Report>],
     ) -> Result<RunDocument> {
         let owned = self.own(run_id).await?;
-        Box::pin(self.execute_owned(owned, None, control, reports)).await
+        Box::pin(self.execute_owned(owned, None, control, reports)).await?;
+        self.store.document(run_id).await
     }
 
     /// Executes a run: its events go to the store, then to the reports. Gives its document when it ended, parked or was
@@ -410,7 +454,8 @@ impl Launch {
         reports: &mut [Box<dyn Report>],
     ) -> Result<RunDocument> {
         let owned = self.own(run_id).await?;
-        Box::pin(self.execute_owned(owned, Some(secrets), control, reports)).await
+        Box::pin(self.execute_owned(owned, Some(secrets), control, reports)).await?;
+        self.store.document(run_id).await
     }
 
     /// Finds the secrets of a recorded run again; those that are gone are withheld.

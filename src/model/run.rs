@@ -61,6 +61,26 @@ pub struct RunDocument {
 }
 
 impl RunDocument {
+    /// Makes the document of a run that was accepted just now.
+    #[must_use]
+    pub fn queued(run_id: Uuid, graph: String, created_at: String) -> Self {
+        Self {
+            run_id,
+            retry_of: None,
+            graph,
+            status: RunStatus::Queued,
+            error: None,
+            created_at,
+            started_at: None,
+            finished_at: None,
+            stages: Vec::new(),
+            open_questions: Vec::new(),
+            generated_artifacts: Vec::new(),
+            execution_report: None,
+            validation_report: None,
+        }
+    }
+
     /// Gives what kept the run from success; none where it succeeded.
     #[must_use]
     pub fn shortfall(&self) -> Option<ErrorKind> {

@@ -12,6 +12,7 @@ use sqlx::types::Type;
 use sqlx::{Arguments, Database, FromRow, PgPool, SqlitePool, Transaction};
 use uuid::Uuid;
 
+use super::create::{self, Created, Creation};
 use super::fault::Fault;
 use super::writer::Writer;
 
@@ -89,6 +90,18 @@ impl<T> Row for T where
 {
 }
 
+/// Parameters of a statement.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Values(Vec<Value>);
+
+impl Values {
+    /// Adds the next parameter.
+    pub(super) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.0.push(value.into());
+        self
+    }
+}
+
 /// A statement with its parameters.
 #[derive(Debug, Clone)]
 pub(super) struct Query {
@@ -108,6 +121,12 @@ impl Query {
     /// Adds the next parameter.
     pub(super) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
+        self
+    }
+
+    /// Adds a row of parameters.
+    pub(super) fn and(mut self, row: &Values) -> Self {
+        self.values.extend_from_slice(&row.0);
         self
     }
 
@@ -237,6 +256,28 @@ impl Backend {
     /// Runs a statement that changes nothing and gives its first row, if it has one.
     pub(super) async fn optional<T: Row>(&self, query: Query) -> Result<Option<T>, Fault> {
         Ok(self.all(query).await?.into_iter().next())
+    }
+
+    /// Makes a run durable.
+    pub(super) async fn create(&self, run: Creation) -> Result<Created, Fault> {
+        match self {
+            Self::Sqlite { writer, .. } => writer.create(run).await,
+            Self::Postgres(_) => {
+                let work = self.write(move |c| Box::pin(async move { create::one(c, &run).await }));
+                work.await
+            }
+        }
+    }
+
+    /// Runs a statement that changes something and gives its first row, if it has one.
+    pub(super) async fn write_one<T: Row>(&self, query: Query) -> Result<Option<T>, Fault> {
+        match self {
+            Self::Sqlite { writer, .. } => {
+                let work = writer.write_one(move |c| Box::pin(query.optional(c)));
+                work.await
+            }
+            Self::Postgres(_) => self.write(move |c| Box::pin(query.optional(c))).await,
+        }
     }
 
     /// Does a piece of work: all of its statements count once this returns, or none does.

@@ -106,10 +106,7 @@ impl Store {
             .bind(self.me)
             .bind(now())
             .bind(self.lease);
-        let work = self.write("take the run", move |c| {
-            Box::pin(async move { claim.optional::<(i64,)>(c).await })
-        });
-        if let Some((epoch,)) = work.await? {
+        if let Some((epoch,)) = self.write_one("take the run", claim).await? {
             self.changes.changed(run_id);
             return Ok(Claim { run_id, epoch });
         }
@@ -140,11 +137,7 @@ impl Store {
             .bind(now())
             .bind(self.lease)
             .bind(json(full)?);
-        let row = self
-            .write("take a run", move |c| {
-                Box::pin(async move { claim.optional::<(String, i64, String)>(c).await })
-            })
-            .await?;
+        let row: Option<(String, i64, String)> = self.write_one("take a run", claim).await?;
         row.map(|(id, epoch, graph)| {
             let run_id = parse_id(&id)?;
             self.changes.changed(run_id);
@@ -207,10 +200,7 @@ impl Store {
                 .bind(claim.run_id)
                 .bind(claim.epoch)
                 .bind(self.lease);
-            self.write(what, move |c| {
-                Box::pin(async move { extend.optional(c).await })
-            })
-            .await?
+            self.write_one(what, extend).await?
         } else {
             let stands = query(STANDS).bind(claim.run_id).bind(claim.epoch);
             self.optional(what, stands).await?

@@ -1,7 +1,7 @@
 //! The run store: what was asked, what happened and what came out of it, in a SQLite file or a PostgreSQL database.
 //!
 //! 1. [`Store::open`] brings the tables to this program's version, and refuses those that a newer relvec made (`open`).
-//! 2. [`Store::create`] makes a run durable before anyone is told of it.
+//! 2. `create` makes a run durable before anyone is told of it.
 //! 3. `claim` gives an execution of a run its owner; `record` takes in what happens in it, as long as it owns the run.
 //! 4. `document` gives what is shown of a run, `read` its events and what a run needs to go on; `files` the bytes of files, where gateways share the store.
 //! 5. `change` holds what people do to a run: answer it, cancel it.
@@ -20,6 +20,7 @@ mod backend;
 mod change;
 mod changes;
 mod claim;
+mod create;
 mod document;
 mod fault;
 mod figures;
@@ -48,6 +49,7 @@ pub use self::change::Cancelled;
 use self::changes::Changes;
 pub use self::changes::Follower;
 pub use self::claim::{Among, Claim, Claimed, Held};
+pub use self::create::{Created, NewRun};
 pub use self::figures::{OpenRuns, RunFilter};
 pub use self::read::{StoredEvent, StoredRun, StoredStage};
 pub use self::record::FileContent;
@@ -68,44 +70,6 @@ pub enum Origin {
     Command,
     /// The gateway, which answers for its runs after a restart.
     Gateway,
-}
-
-/// A run to accept.
-#[derive(Debug, Clone)]
-pub struct NewRun<'a> {
-    /// Its id.
-    pub id: Uuid,
-    /// Whose it is.
-    pub tenant: &'a str,
-    /// Who accepts it.
-    pub origin: Origin,
-    /// The graph's name.
-    pub graph: &'a str,
-    /// The graph file's text, so that a later edit does not change a run.
-    pub graph_text: &'a str,
-    /// Where the graph file is, if the run was started from a path and not by the graph's name.
-    pub graph_path: Option<&'a str>,
-    /// The job without secrets.
-    pub job: &'a Value,
-    /// Names of the secrets that stood in the job itself, and so cannot be had again.
-    pub inline_secrets: &'a [String],
-    /// Whether this process keeps those secrets in memory: as long as it lives, no other executes the run.
-    pub held: bool,
-    /// Tells two requests apart; made of the graph's name and the job without secrets.
-    pub fingerprint: &'a str,
-    /// The caller's key that makes a request safe to repeat.
-    pub idempotency_key: Option<&'a str>,
-    /// What it takes over, if it is a retry.
-    pub adopted: Option<&'a Adopted>,
-}
-
-/// What became of a run to accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Created {
-    /// It is durable.
-    New,
-    /// The same request was accepted before, as this run.
-    Before(Uuid),
 }
 
 /// The run store; clones share its connections.
@@ -185,89 +149,6 @@ impl Store {
         self.changes.queued();
     }
 
-    /// Makes a run durable as `queued`.
-    ///
-    /// # Errors
-    /// The idempotency key was used with another request, or the store cannot be written.
-    pub async fn create(&self, run: &NewRun<'_>) -> Result<Created> {
-        let insert = self.insertion(run)?;
-        let id = run.id;
-        let adopted = run.adopted.cloned();
-        let before = run.idempotency_key.map(|key| same_key(run.tenant, key));
-        let fingerprint = run.fingerprint.to_owned();
-        let created = self
-            .write("record the run", move |c| {
-                Box::pin(async move {
-                    if insert.execute(c).await? == 1 {
-                        if let Some(adopted) = adopted {
-                            adopt::adopt(c, id, &adopted).await?;
-                        }
-                        return Ok(Created::New);
-                    }
-                    let Some(before) = before else {
-                        return Err(damaged("a run with the id of a new one").into());
-                    };
-                    let found = before.optional(c).await?;
-                    let found = found.map(|found| same_request(found, &fingerprint));
-                    let before = found.transpose()?;
-                    let nothing = || damaged("no run of an idempotency key that was taken");
-                    Ok(Created::Before(before.ok_or_else(nothing)?))
-                })
-            })
-            .await?;
-        if created == Created::New && run.origin == Origin::Gateway {
-            self.changes.queued();
-        }
-        Ok(created)
-    }
-
-    fn insertion(&self, run: &NewRun<'_>) -> Result<Query> {
-        let events = run.adopted.map_or(0, |adopted| adopted.events.len());
-        let holder = run.held.then_some(self.me);
-        Ok(query(
-            "INSERT INTO runs (id, tenant, origin, graph, graph_text, graph_sha256, job, inline_secrets, status, created_at,
-                               idempotency_key, fingerprint, graph_path, retry_of, holder, last_seq)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10, $11, $12, $13, $14, $15)
-             ON CONFLICT (tenant, idempotency_key) DO NOTHING",
-        )
-        .bind(run.id)
-        .bind(run.tenant)
-        .bind(word(&run.origin)?)
-        .bind(run.graph)
-        .bind(run.graph_text)
-        .bind(sha256(run.graph_text.as_bytes()))
-        .bind(run.job.to_string())
-        .bind(json(run.inline_secrets)?)
-        .bind(now())
-        .bind(run.idempotency_key)
-        .bind(run.fingerprint)
-        .bind(run.graph_path)
-        .bind(run.adopted.map(|adopted| adopted.from))
-        .bind(holder)
-        .bind(i64::try_from(events).unwrap_or(i64::MAX)))
-    }
-
-    /// Gives the run that a tenant's request with a key made before.
-    ///
-    /// # Errors
-    /// The key was used with another request, or the store cannot be read.
-    pub async fn before(
-        &self,
-        tenant: &str,
-        key: Option<&str>,
-        fingerprint: &str,
-    ) -> Result<Option<Uuid>> {
-        let Some(key) = key else {
-            return Ok(None);
-        };
-        let found = self
-            .optional("read the run of an idempotency key", same_key(tenant, key))
-            .await?;
-        found
-            .map(|found| same_request(found, fingerprint))
-            .transpose()
-    }
-
     /// Runs a statement that changes nothing and gives its rows.
     async fn all<T: Row>(&self, what: &str, query: Query) -> Result<Vec<T>> {
         // Boxed, because the drivers' futures are large, and every caller's would hold one.
@@ -281,29 +162,17 @@ impl Store {
         row.map_err(|fault| fault.told(what, &self.place))
     }
 
+    /// Runs a statement that changes something and gives its first row, if it has one.
+    async fn write_one<T: Row>(&self, what: &str, query: Query) -> Result<Option<T>> {
+        let done = Box::pin(self.backend.write_one(query)).await;
+        done.map_err(|fault| fault.told(what, &self.place))
+    }
+
     /// Does a piece of work: all of its statements count once this returns, or none does.
     async fn write<T: Send + 'static>(&self, what: &str, work: impl Work<T>) -> Result<T> {
         let done = Box::pin(self.backend.write(work)).await;
         done.map_err(|fault| fault.told(what, &self.place))
     }
-}
-
-fn same_key(tenant: &str, key: &str) -> Query {
-    query("SELECT id, fingerprint FROM runs WHERE tenant = $1 AND idempotency_key = $2")
-        .bind(tenant)
-        .bind(key)
-}
-
-/// The run of a key, if it was the same request.
-fn same_request((id, used): (String, String), fingerprint: &str) -> Result<Uuid> {
-    if used == fingerprint {
-        return parse_id(&id);
-    }
-    Err(Error::new(
-        ErrorKind::Conflict,
-        format!("the idempotency key was used before, for another request (run {id})"),
-    )
-    .hint("use a new key for a new request"))
 }
 
 /// Makes a folder that only its owner may look into, because runs hold rows of the user's data.
@@ -334,13 +203,12 @@ pub(crate) fn now() -> String {
 
 /// Gives SHA-256 in lower-case hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
     Sha256::digest(bytes)
         .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 fn word<T: Serialize>(value: &T) -> Result<String> {

@@ -25,6 +25,9 @@ pub(super) const SCHEMA: &str = "relvec_runs";
 /// How long a write waits for another program that writes to the same file.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// How much of the file the writer keeps in memory, in KiB and with SQLite's minus: the ends of the tables and of their indexes.
+const CACHE: &str = "-32768";
+
 /// How long the server waits in the middle of a transaction for a process that says nothing: one that is stopped there would keep others
 /// from its run for as long as it is stopped.
 const IDLE: &str = "5s";
@@ -64,7 +67,8 @@ pub(super) async fn file(path: &Path) -> Result<Backend> {
     old.close().await.map_err(|error| cannot(&error))?;
     drop(lock);
     let options = options.foreign_keys(true);
-    let writer: SqliteConnection = options.connect().await.map_err(|error| cannot(&error))?;
+    let writer = options.clone().pragma("cache_size", CACHE);
+    let writer: SqliteConnection = writer.connect().await.map_err(|error| cannot(&error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(8)
         .acquire_timeout(ACQUIRE)

@@ -88,6 +88,31 @@ struct RunRow {
     inline_secrets: String,
     status: String,
     worked: f64,
+    last_seq: i64,
+    retry_of: Option<String>,
+}
+
+impl RunRow {
+    /// Gives the run without what it recorded.
+    fn run(self, id: Uuid) -> Result<StoredRun> {
+        Ok(StoredRun {
+            id,
+            tenant: self.tenant,
+            origin: from_word(&self.origin)?,
+            status: from_word(&self.status)?,
+            graph: self.graph,
+            graph_text: self.graph_text,
+            graph_path: self.graph_path,
+            job: from_json(&self.job)?,
+            inline_secrets: from_json(&self.inline_secrets)?,
+            stages: Vec::new(),
+            edges: Vec::new(),
+            questions: Vec::new(),
+            answers: BTreeMap::new(),
+            artifacts: Vec::new(),
+            spent: Duration::try_from_secs_f64(self.worked).unwrap_or_default(),
+        })
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -176,33 +201,26 @@ impl Store {
     /// There is no such run, or the store cannot be read.
     pub async fn load(&self, run_id: Uuid) -> Result<StoredRun> {
         let row = self.run_row(run_id).await?;
-        let mut stages = Vec::new();
+        let is_new = row.last_seq == 0 && row.retry_of.is_none();
+        let mut run = row.run(run_id)?;
+        // Of a run that never began nothing else is there.
+        if is_new {
+            return Ok(run);
+        }
         for document in self.stage_documents(run_id).await? {
             let (kind, output, reused) = self.stage_output(run_id, &document.id).await?;
-            stages.push(StoredStage {
+            run.stages.push(StoredStage {
                 document,
                 kind,
                 output,
                 reused,
             });
         }
-        Ok(StoredRun {
-            id: run_id,
-            tenant: row.tenant,
-            origin: from_word(&row.origin)?,
-            status: from_word(&row.status)?,
-            graph: row.graph,
-            graph_text: row.graph_text,
-            graph_path: row.graph_path,
-            job: from_json(&row.job)?,
-            inline_secrets: from_json(&row.inline_secrets)?,
-            stages,
-            edges: self.edges(run_id).await?,
-            questions: self.questions(run_id).await?,
-            answers: self.answers(run_id).await?,
-            artifacts: self.artifacts_by_stage(run_id).await?,
-            spent: Duration::try_from_secs_f64(row.worked).unwrap_or_default(),
-        })
+        run.edges = self.edges(run_id).await?;
+        run.questions = self.questions(run_id).await?;
+        run.answers = self.answers(run_id).await?;
+        run.artifacts = self.artifacts_by_stage(run_id).await?;
+        Ok(run)
     }
 
     /// Lists runs, newest first, from the one after `before`: a tenant's, or all.
@@ -352,7 +370,8 @@ impl Store {
 
     async fn run_row(&self, run_id: Uuid) -> Result<RunRow> {
         let asked = query(
-            "SELECT tenant, origin, graph, graph_text, graph_path, job, inline_secrets, status, worked
+            "SELECT tenant, origin, graph, graph_text, graph_path, job, inline_secrets, status, worked,
+                    last_seq, retry_of
              FROM runs WHERE id = $1",
         )
         .bind(run_id);

@@ -14,7 +14,7 @@ use super::{Store, json, now, word};
 use crate::error::Result;
 use crate::graph::event::{Artifact, Event, Question, Reason, RunStatus, StageStatus};
 
-/// The most events in one statement.
+/// The most events, or stages, in one statement.
 const IN_ONE: usize = 64;
 
 /// A file's bytes, for a store that several gateways share.
@@ -46,21 +46,18 @@ impl Store {
             return Ok(());
         }
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        // Who begins another execution waits for this row, and then finds it changed; and the other way round.
-        let fence = query(
-            "UPDATE runs SET last_seq = last_seq + $3, worked = coalesce($4, worked)
-             WHERE id = $1 AND epoch = $2 AND status = 'running' RETURNING last_seq",
-        )
-        .bind(claim.run_id)
-        .bind(claim.epoch)
-        .bind(count)
-        .bind(worked);
+        let at = now();
+        let fence = fence(claim, count, worked, &events, &at)?;
         self.write("record events", move |c| {
             Box::pin(async move {
                 let Some((last,)) = fence.optional::<(i64,)>(c).await? else {
                     return Err(lost(claim).into());
                 };
-                append(c, claim.run_id, last - count, &events).await?;
+                let before = last - count;
+                insert(c, claim.run_id, before, &events, &at).await?;
+                // The end of a run is in the fence.
+                let others = ending(&events).map_or(&*events, |(_, others)| others);
+                change(c, claim.run_id, before, others, &at).await?;
                 for file in files {
                     keep_content(claim.run_id, file).execute(c).await?;
                 }
@@ -73,6 +70,49 @@ impl Store {
     }
 }
 
+/// Counts events in the run's row, as long as the execution is the run's, and ends the run where they do. Who begins another execution
+/// waits for this row, and then finds it changed; and the other way round.
+fn fence(
+    claim: Claim,
+    count: i64,
+    worked: Option<f64>,
+    events: &[Event],
+    at: &str,
+) -> Result<Query> {
+    const GOES_ON: &str = "UPDATE runs SET last_seq = last_seq + $3, worked = coalesce($4, worked)
+                           WHERE id = $1 AND epoch = $2 AND status = 'running' RETURNING last_seq";
+    const ENDS: &str =
+        "UPDATE runs SET last_seq = last_seq + $3, worked = coalesce($4, worked), status = $5, error = $6, finished_at = $7,
+                owner = NULL, lease_until = NULL
+         WHERE id = $1 AND epoch = $2 AND status = 'running' RETURNING last_seq";
+    let ending = ending(events);
+    let fence = query(if ending.is_some() { ENDS } else { GOES_ON })
+        .bind(claim.run_id)
+        .bind(claim.epoch)
+        .bind(count)
+        .bind(worked);
+    Ok(match ending {
+        None => fence,
+        Some(((status, error), _)) => fence
+            .bind(word(&status)?)
+            .bind(error)
+            .bind(status.is_terminal().then_some(at)),
+    })
+}
+
+/// How a run ends, and why.
+type End<'e> = (RunStatus, Option<&'e str>);
+
+/// The end of the run, with the events before it, where it is the last of them.
+fn ending(events: &[Event]) -> Option<(End<'_>, &[Event])> {
+    match events.split_last()? {
+        (Event::RunFinished { status, error, .. }, others) => {
+            Some(((*status, error.as_deref()), others))
+        }
+        _ => None,
+    }
+}
+
 /// Appends events behind the one with the number `last`, and what they change. The caller has counted them in the run's row.
 pub(super) async fn append(
     connection: &mut Connection,
@@ -81,11 +121,22 @@ pub(super) async fn append(
     events: &[Event],
 ) -> Result<(), Fault> {
     let at = now();
+    insert(connection, run_id, last, events, &at).await?;
+    change(connection, run_id, last, events, &at).await
+}
+
+async fn insert(
+    connection: &mut Connection,
+    run_id: Uuid,
+    last: i64,
+    events: &[Event],
+    at: &str,
+) -> Result<(), Fault> {
     let mut seq = last;
     for together in events.chunks(IN_ONE) {
         let mut insert = query(Sql::from(INSERTS[together.len()].as_str()))
             .bind(run_id)
-            .bind(at.as_str());
+            .bind(at);
         for event in together {
             seq += 1;
             let (kind, stage) = kind_and_stage(event);
@@ -97,8 +148,24 @@ pub(super) async fn append(
         }
         insert.execute(connection).await?;
     }
+    Ok(())
+}
+
+/// Does what events change beside the list of events.
+async fn change(
+    connection: &mut Connection,
+    run_id: Uuid,
+    last: i64,
+    events: &[Event],
+    at: &str,
+) -> Result<(), Fault> {
     for event in events {
-        for row in rows(run_id, event, &at)? {
+        if let (Event::RunStarted { .. }, 1..) = (event, last) {
+            for row in again(run_id) {
+                row.execute(connection).await?;
+            }
+        }
+        for row in rows(run_id, event, at)? {
             row.execute(connection).await?;
         }
     }
@@ -137,10 +204,9 @@ pub(crate) fn kind_and_stage(event: &Event) -> (&'static str, Option<&str>) {
     }
 }
 
-/// What an event changes beside the list of events.
 fn rows(run_id: Uuid, event: &Event, at: &str) -> Result<Vec<Query>> {
     Ok(match event {
-        Event::RunStarted { stages, .. } => run_started(run_id, stages),
+        Event::RunStarted { stages, .. } => pending(run_id, stages),
         Event::StageStarted { stage, attempt, .. } => vec![
             query(
                 "UPDATE stages SET status = 'running', attempts = $1 WHERE run_id = $2 AND id = $3",
@@ -173,8 +239,9 @@ fn rows(run_id: Uuid, event: &Event, at: &str) -> Result<Vec<Query>> {
     })
 }
 
-fn run_started(run_id: Uuid, stages: &[Arc<str>]) -> Vec<Query> {
-    let mut rows = vec![
+/// What changes when a run begins that recorded something before.
+fn again(run_id: Uuid) -> [Query; 2] {
+    [
         query("UPDATE runs SET error = NULL WHERE id = $1").bind(run_id),
         // What an earlier execution left unfinished is done again.
         query(
@@ -182,24 +249,33 @@ fn run_started(run_id: Uuid, stages: &[Arc<str>]) -> Vec<Query> {
              WHERE run_id = $1 AND status IN ('running', 'waiting', 'cancelled')",
         )
         .bind(run_id),
-    ];
-    rows.extend(pending(run_id, stages));
-    rows
+    ]
 }
 
 /// Makes the rows of the plan's stages, those aside that are there.
 pub(super) fn pending(run_id: Uuid, stages: &[Arc<str>]) -> Vec<Query> {
-    let rows = (0_i64..).zip(stages).map(|(position, stage)| {
-        query(
-            "INSERT INTO stages (run_id, id, position, status) VALUES ($1, $2, $3, 'pending')
-             ON CONFLICT (run_id, id) DO NOTHING",
-        )
-        .bind(run_id)
-        .bind(stage)
-        .bind(position)
+    let numbered: Vec<_> = (0_i64..).zip(stages).collect();
+    let row = |all: Query, (position, stage): &(i64, &Arc<str>)| all.bind(*stage).bind(*position);
+    let rows = numbered.chunks(IN_ONE).map(|together| {
+        let insert = query(Sql::from(PENDING[together.len()].as_str())).bind(run_id);
+        together.iter().fold(insert, row)
     });
     rows.collect()
 }
+
+/// The statement that makes the rows of so many stages.
+static PENDING: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let insert = |count: usize| {
+        let mut sql = "INSERT INTO stages (run_id, id, position, status) VALUES ".to_owned();
+        for number in 0..count {
+            let [id, position] = [2, 3].map(|first| first + 2 * number);
+            let comma = if number == 0 { "" } else { ", " };
+            let _ = write!(sql, "{comma}($1, ${id}, ${position}, 'pending')");
+        }
+        sql + " ON CONFLICT (run_id, id) DO NOTHING"
+    };
+    (0..=IN_ONE).map(insert).collect()
+});
 
 fn question_asked(run_id: Uuid, question: &Question) -> Result<Query> {
     // How long from now, by this process's clock, and then in the database's time.

@@ -10,7 +10,7 @@ async fn open(path: &Path) -> Result<Store> {
     Store::open(&StorePlace::File(path.to_owned())).await
 }
 
-async fn store(folder: &Path) -> Store {
+pub(super) async fn store(folder: &Path) -> Store {
     open(&folder.join("runs.db")).await.unwrap()
 }
 
@@ -20,15 +20,16 @@ async fn raw(folder: &Path) -> SqliteConnection {
     SqliteConnection::connect_with(&options).await.unwrap()
 }
 
-fn new_run<'a>(id: Uuid, key: Option<&'a str>, fingerprint: &'a str) -> NewRun<'a> {
+pub(super) fn new_run<'a>(id: Uuid, key: Option<&'a str>, fingerprint: &'a str) -> NewRun<'a> {
     NewRun {
         id,
+        created_at: "2026-01-31T12:00:00.000Z",
         tenant: LOCAL,
         origin: Origin::Gateway,
         graph: "small",
         graph_text: "name = \"small\"",
         graph_path: None,
-        job: &Value::Null,
+        job: "null",
         inline_secrets: &[],
         held: false,
         fingerprint,

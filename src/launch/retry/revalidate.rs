@@ -24,7 +24,7 @@ use crate::handlers::run_validation::RunValidation;
 use crate::launch::job::PreparedJob;
 use crate::launch::run::{Accepted, Launch, one_text, recorded};
 use crate::model::job::JobInput;
-use crate::store::{Created, NewRun, Origin, StoredRun};
+use crate::store::{Created, NewRun, Origin, StoredRun, now};
 
 /// The graph of such runs; a team's own folder may hold another one of that name.
 const GRAPH: &str = "revalidate";
@@ -65,7 +65,10 @@ impl Launch {
             origin,
             idempotency_key: key,
         } = request;
-        let of_job = job.as_ref().map_or("", |job| job.fingerprint.as_str());
+        let of_job = job
+            .as_ref()
+            .map(PreparedJob::fingerprint)
+            .unwrap_or_default();
         let fingerprint = format!("validate {run_id} {of_job}");
         let stored = self.store().load(run_id).await?;
         let before = self.store().before(&stored.tenant, key, &fingerprint);
@@ -100,12 +103,13 @@ impl Launch {
             .store()
             .create(&NewRun {
                 id,
+                created_at: &now(),
                 tenant: &stored.tenant,
                 origin,
                 graph: &source.name,
                 graph_text: &text,
                 graph_path: self.own_path(&source).as_deref(),
-                job: &whole_job(&stored.job),
+                job: &whole_job(&stored.job).to_string(),
                 inline_secrets: &inline_secrets,
                 held,
                 fingerprint: &fingerprint,

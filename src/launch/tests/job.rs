@@ -23,7 +23,7 @@ fn a_password_leaves_the_job() {
     let job = prepare(&inline_job(), variable).unwrap();
     let kept = serde_json::to_string(&job.input).unwrap();
     assert!(!kept.contains(PASSWORD), "{kept}");
-    assert!(!job.fingerprint.contains(PASSWORD));
+    assert!(!job.fingerprint().contains(PASSWORD));
     assert!(!format!("{job:?}").contains(PASSWORD));
     assert!(
         secret_of(&job, secret::SOURCE_URL)
@@ -273,7 +273,7 @@ fn overrides_reach_any_depth() {
 
 #[test]
 fn equal_requests_have_equal_fingerprints() {
-    let print = |job: Value| prepare(&job, variable).unwrap().fingerprint;
+    let print = |job: Value| prepare(&job, variable).unwrap().fingerprint();
     let one =
         print(json!({"source": {"url": "sqlite:a", "include": ["x"]}, "require_review": true}));
     let same =

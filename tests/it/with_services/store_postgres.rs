@@ -11,7 +11,6 @@ use relvec::store::{
     Among, Cancelled, Claim, Created, FileContent, Held, LOCAL, NewRun, Origin, Store,
 };
 use secrecy::SecretString;
-use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use uuid::Uuid;
@@ -32,12 +31,13 @@ async fn open(url: &str, lease: Duration) -> Store {
 fn new_run(id: Uuid, key: Option<&str>) -> NewRun<'_> {
     NewRun {
         id,
+        created_at: "2026-01-31T12:00:00.000Z",
         tenant: LOCAL,
         origin: Origin::Gateway,
         graph: "small",
         graph_text: "name = \"small\"",
         graph_path: None,
-        job: &Value::Null,
+        job: "null",
         inline_secrets: &[],
         held: false,
         fingerprint: "f",
