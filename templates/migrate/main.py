@@ -168,7 +168,7 @@ class Run:
         source.connection.close()
         self.open_shards = target.finish_shard(self.counts)
         if not self.open_shards:
-            self.counts = {name: target.settle(name) for name in self.counts}
+            self.counts = target.settle()
             target.index()
 
     def _report(self) -> dict[str, Any]:

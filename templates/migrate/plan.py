@@ -4,7 +4,7 @@ PLAN_JSON = r'''{{ plan }}'''  # fmt: skip
 PLAN: dict[str, Any] = json.loads(PLAN_JSON)
 
 PAGE = 4096  # most root rows that are read and compared with the target at once
-FIRST_PAGE = 512  # of them at first, so that the API has something to do at once; each page has twice those of the one before
+FIRST_PAGE = 256  # of them at first, so that the API has something to do at once; each page has twice those of the one before
 PAGE_BYTES = 8 * 1024 * 1024  # where a page ends earlier
 FIRST_FETCH, FETCH = 64, 1024  # rows that the source sends at once; few at first, as they may be long
 REQUEST_BYTES = 8 * 1024 * 1024  # most bytes of text in one request

@@ -208,23 +208,33 @@ class Target:
                 self._fenced("finish", entity=entity, counts=json.dumps(found))
             return [row[0] for row in self.run("open_shards")]
 
-    def settle(self, entity: str) -> Counts:
-        """Removes what the source no longer has, then counts both sides by their keys; gives what all shards did."""
+    def settle(self) -> dict[str, Counts]:
+        """Removes what the source no longer has, and counts both sides by their keys."""
         with self.writing.transaction():
             self.run("durable")
-            self.run("old_quarantine", entity=entity)
+            self.run("old_quarantine")
             self.run("unstore")
             self.run("analyze")
-            removed = self.run("remove", entity=entity).rowcount
-        documents, chunks, lost, extra, doubled, quarantined = self.run("compare", entity=entity).fetchone() or (0,) * 6
+        return {entity: self._settled(entity) for entity in self.bound["entities"]}
+
+    def _settled(self, entity: str) -> Counts:
+        """Compares an entity, once more if something had to be removed; gives what all shards did, and what is there."""
+        *found, superfluous = self.run("compare", entity=entity).fetchone() or (0,) * 7
+        removed = 0
+        if superfluous:
+            with self.writing.transaction():
+                self.run("durable")
+                removed = self.run("remove", entity=entity).rowcount
+            *found, _ = self.run("compare", entity=entity).fetchone() or (0,) * 7
+        documents, chunks, lost, extra, doubled, quarantined = found
         if doubled:
             raise Failure(f"entity `{entity}`: {doubled} keys came twice from the source; is its key unique?", "fan_out")
         if extra and not self.bound["keeps"]:
             log("error", f"entity `{entity}`: {extra} rows came into the target beside this migration")
         parts = [row[0] for row in self.run("counts", entity=entity)]
-        found = {"documents": documents, "chunks": chunks, "quarantined": quarantined, "removed": removed, "lost": lost}
-        found["kept"] = extra if self.bound["keeps"] else 0
-        return {name: sum(part[name] for part in parts) for name in COUNTS} | found
+        counts = {"documents": documents, "chunks": chunks, "quarantined": quarantined, "removed": removed, "lost": lost}
+        counts["kept"] = extra if self.bound["keeps"] else 0
+        return {name: sum(part[name] for part in parts) for name in COUNTS} | counts
 
     def index(self) -> None:
         """Builds the HNSW index once, after the load; it is kept up to date from then on."""

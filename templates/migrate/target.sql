@@ -1,5 +1,5 @@
 -- settings
-SET statement_timeout = 0
+SELECT set_config('statement_timeout', '0', false), set_config('default_statistics_target', '10', false)
 -- relaxed
 -- A batch and its checkpoint are lost together if the server crashes, and written again.
 SET synchronous_commit = off
@@ -86,22 +86,23 @@ WHERE entity = %(entity)s AND shard = %(shard)s AND epoch = %(epoch)s
 -- open_shards
 SELECT DISTINCT shard FROM {checkpoint} WHERE epoch = %(epoch)s AND NOT finished ORDER BY shard
 -- old_quarantine
-DELETE FROM {quarantine} WHERE entity = %(entity)s AND epoch <> %(epoch)s
+DELETE FROM {quarantine} WHERE entity = ANY(%(entities)s) AND epoch <> %(epoch)s
 -- unstore
-UPDATE {seen} s SET stored = false FROM {quarantine} q WHERE q.id = s.document
+UPDATE {seen} s SET stored = false FROM {quarantine} q WHERE q.id = s.document AND EXISTS (SELECT FROM {quarantine})
 -- analyze
+-- A small sample says how many rows there are, which is all that the plans need.
 ANALYZE {seen}
+-- compare
+-- A document has the id of its first chunk.
+SELECT count(*) FILTER (WHERE s.stored AND current AND s.id = s.document), count(*) FILTER (WHERE s.stored AND current),
+count(DISTINCT s.document) FILTER (WHERE s.stored AND current IS NOT TRUE), count(*) FILTER (WHERE s.id IS NULL AND chunk = 0),
+(SELECT count(*) FROM (SELECT FROM {seen} WHERE entity = %(entity)s GROUP BY id HAVING count(*) > 1) d),
+(SELECT count(*) FROM {quarantine} WHERE entity = %(entity)s), count(t.id) FILTER (WHERE s.stored IS NOT TRUE)
+FROM (SELECT * FROM {seen} WHERE entity = %(entity)s) s
+FULL JOIN (SELECT id, chunk, model = %(model)s AS current FROM {table} WHERE entity = %(entity)s) t ON t.id = s.id
 -- remove
 DELETE FROM {table} t WHERE entity = %(entity)s AND NOT EXISTS (SELECT 1 FROM {seen} s WHERE s.id = t.id AND s.stored)
 AND {gone}
--- compare
--- A document has the id of its first chunk.
-SELECT count(t.id) FILTER (WHERE s.stored AND s.id = s.document), count(t.id) FILTER (WHERE s.stored),
-count(DISTINCT s.document) FILTER (WHERE s.stored AND t.id IS NULL), count(*) FILTER (WHERE s.id IS NULL AND chunk = 0),
-(SELECT count(*) FROM (SELECT FROM {seen} WHERE entity = %(entity)s GROUP BY id HAVING count(*) > 1) d),
-(SELECT count(*) FROM {quarantine} WHERE entity = %(entity)s)
-FROM (SELECT * FROM {seen} WHERE entity = %(entity)s) s
-FULL JOIN (SELECT id, chunk FROM {table} WHERE entity = %(entity)s AND (model = %(model)s OR %(keeps)s)) t ON t.id = s.id
 -- counts
 SELECT counts FROM {checkpoint} WHERE entity = %(entity)s AND epoch = %(epoch)s
 -- index
