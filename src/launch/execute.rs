@@ -8,7 +8,8 @@ use futures::FutureExt;
 
 use super::clean;
 use super::failpoint::{self, Side};
-use super::run::{Control, Launch, Owned, recorded};
+use super::own::Owned;
+use super::run::{Control, Launch, recorded};
 use crate::error::{Error, Result};
 use crate::graph::context::{RunEnvironment, Secrets};
 use crate::graph::diagnostic::Diagnostics;
