@@ -101,9 +101,16 @@ async fn forward(daemon: &Daemon, url: &str) -> tokio::task::JoinHandle<()> {
         .unwrap()
         .parse::<u16>()
         .unwrap();
-    let listener = tokio::net::TcpListener::bind((gateway.as_str(), port))
-        .await
-        .unwrap();
+    // Another test may forward the same server: it lets go of the port when it ends.
+    let listener = loop {
+        match tokio::net::TcpListener::bind((gateway.as_str(), port)).await {
+            Ok(listener) => break listener,
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            Err(error) => panic!("{gateway}:{port}: {error}"),
+        }
+    };
     tokio::spawn(async move {
         while let Ok((mut inside, _)) = listener.accept().await {
             tokio::spawn(async move {
