@@ -62,6 +62,23 @@ pub struct Comparison {
     pub vectors: VectorSample,
 }
 
+impl Comparison {
+    /// Adds what became of an entity; gives how many source rows it has.
+    fn add(&mut self, entity: &str, found: Result<EntityValidation, Broken>) -> Result<u64> {
+        let (wrong, rows) = match found {
+            Ok(found) => {
+                let rows = found.source_rows;
+                self.entities.push(found);
+                (None, rows)
+            }
+            Err(Broken::Source(error)) if is_drift(error.kind()) => (Some(error.to_string()), 0),
+            Err(Broken::Source(error) | Broken::Target(error)) => return Err(error),
+        };
+        self.source_checks.push(columns(entity, wrong));
+        Ok(rows)
+    }
+}
+
 /// Compares every entity of a plan. `progress` is told the number of documents so far.
 ///
 /// # Errors
@@ -107,21 +124,8 @@ pub async fn compare(
             facts: facts.as_ref(),
         };
         let count = |rows| progress(done + rows);
-        match sides
-            .compare(&expected, &mut exact, &count, &mut read)
-            .await
-        {
-            Ok(found) => {
-                done += found.source_rows;
-                comparison.source_checks.push(columns(&entity.name, None));
-                comparison.entities.push(found);
-            }
-            Err(Broken::Source(error)) if is_drift(error.kind()) => {
-                let check = columns(&entity.name, Some(error.to_string()));
-                comparison.source_checks.push(check);
-            }
-            Err(Broken::Source(error) | Broken::Target(error)) => return Err(error),
-        }
+        let found = sides.compare(&expected, &mut exact, &count, &mut read);
+        done += comparison.add(&entity.name, found.await)?;
     }
     let others = match &facts {
         Some(_) => target.others(&names, read).await?,

@@ -50,7 +50,7 @@ const COUNTS_PAUSE: u32 = 50;
 /// So many submissions that wait at once are a burst.
 const BURST: usize = 8;
 
-/// How long a run that could begin leaves the store and the processors to a burst of submissions: a hundred still begin each second.
+/// How long a run that could begin leaves the store and the processors to a burst of submissions: no burst stops execution.
 const GIVES_WAY: Duration = Duration::from_millis(10);
 
 /// A run that has a task here.

@@ -15,10 +15,10 @@ use super::access::Access;
 use super::extract::{Asked, Segments};
 use super::gateway::Gateway;
 use super::problem::Problem;
-use super::{body, idempotency, retry};
+use super::{body, idempotency};
 use crate::error::{Error, ErrorKind};
 use crate::graph::event::{Question, RunStatus};
-use crate::launch::{Request, prepare_within};
+use crate::launch::{Accepted, Request, prepare_within};
 use crate::model::run::{RunDocument, RunSummary};
 use crate::store::{Origin, RunFilter};
 
@@ -111,7 +111,18 @@ pub(super) async fn submit(
             idempotency_key: key.as_deref(),
         })
         .await?;
-    retry::begun(&gateway, accepted).await
+    begun(&gateway, accepted).await
+}
+
+/// Answers with a run that was accepted.
+pub(super) async fn begun(gateway: &Gateway, accepted: Accepted) -> Result<Response, Problem> {
+    let run_id = accepted.run_id;
+    let document = match gateway.begin(accepted) {
+        Some(document) => document,
+        None => gateway.launch().store().document(run_id).await?,
+    };
+    let location = [(header::LOCATION, format!("/jobs/{run_id}"))];
+    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
 }
 
 /// Lists runs, newest first.

@@ -1,10 +1,9 @@
 //! `/jobs/{run_id}/retry` and `/jobs/{run_id}/validate`: a new run that does again what a run left, or compares source and target once more.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,11 +11,11 @@ use serde_json::Value;
 use super::access::Access;
 use super::extract::Segments;
 use super::gateway::Gateway;
-use super::jobs::id;
+use super::jobs::{begun, id};
 use super::problem::Problem;
 use super::{body, idempotency};
+use crate::launch::prepare_within;
 use crate::launch::retry::{Retried, RetryRequest, ValidationRequest, Wanted};
-use crate::launch::{Accepted, prepare_within};
 use crate::store::Origin;
 
 /// What of a run is done again; `{}` for what did not end well and what depends on it.
@@ -127,15 +126,4 @@ pub(super) async fn validate(
         idempotency_key: key.as_deref(),
     });
     begun(&gateway, accepted.await?).await
-}
-
-/// Answers with a run that was accepted.
-pub(super) async fn begun(gateway: &Gateway, accepted: Accepted) -> Result<Response, Problem> {
-    let run_id = accepted.run_id;
-    let document = match gateway.begin(accepted) {
-        Some(document) => document,
-        None => gateway.launch().store().document(run_id).await?,
-    };
-    let location = [(header::LOCATION, format!("/jobs/{run_id}"))];
-    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
 }

@@ -88,6 +88,7 @@ SELECT DISTINCT shard FROM {checkpoint} WHERE epoch = %(epoch)s AND NOT finished
 -- old_quarantine
 DELETE FROM {quarantine} WHERE entity = ANY(%(entities)s) AND epoch <> %(epoch)s
 -- unstore
+-- Where nothing is in quarantine, no row is read.
 UPDATE {seen} s SET stored = false FROM {quarantine} q WHERE q.id = s.document AND EXISTS (SELECT FROM {quarantine})
 -- analyze
 -- A small sample says how many rows there are, which is all that the plans need.

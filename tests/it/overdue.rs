@@ -47,14 +47,18 @@ impl Parked {
         Self { relvec, run }
     }
 
-    /// Says where the run stands, without relvec, which would go on with it.
-    async fn status(&self) -> String {
+    /// Gives the store, without relvec, which would go on with the run.
+    async fn store(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new()
             .filename(self.relvec.path("home").join("runs.db"))
             .read_only(true);
-        let mut store = SqliteConnection::connect_with(&options)
-            .await
-            .expect("the store");
+        let store = SqliteConnection::connect_with(&options).await;
+        store.expect("the store")
+    }
+
+    /// Says where the run stands.
+    async fn status(&self) -> String {
+        let mut store = self.store().await;
         let status = sqlx::query_scalar("SELECT status FROM runs WHERE id = $1").bind(&self.run);
         status.fetch_one(&mut store).await.expect("the run")
     }
@@ -164,12 +168,7 @@ impl Parked {
     async fn until_late(&self) {
         let begun = Instant::now();
         loop {
-            let options = SqliteConnectOptions::new()
-                .filename(self.relvec.path("home").join("runs.db"))
-                .read_only(true);
-            let mut store = SqliteConnection::connect_with(&options)
-                .await
-                .expect("the store");
+            let mut store = self.store().await;
             let late: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM questions WHERE run_id = $1 AND expires_at <= unixepoch('subsec') * 1000",
             )

@@ -7,6 +7,19 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, PgConnection};
 
+/// The stages of the default graph in its order.
+pub const STAGES: [&str; 9] = [
+    "collect_metadata",
+    "normalize_schema",
+    "analyzer",
+    "llm_advisor",
+    "code_generator",
+    "infra_generator",
+    "executor",
+    "run_validation",
+    "gate_review",
+];
+
 /// A relvec with a data folder of its own. Virtual environments are shared between tests: they are slow to make.
 pub struct Relvec {
     home: PathBuf,

@@ -24,21 +24,8 @@ use uuid::Uuid;
 
 use super::advice::contrary_model;
 use crate::mock_api::Mock;
-use crate::relvec::{Relvec, shop_sql, sqlite, stage};
+use crate::relvec::{Relvec, STAGES, shop_sql, sqlite, stage};
 use crate::services::postgres_url;
-
-/// The stages of the default graph in its order.
-const STAGES: [&str; 9] = [
-    "collect_metadata",
-    "normalize_schema",
-    "analyzer",
-    "llm_advisor",
-    "code_generator",
-    "infra_generator",
-    "executor",
-    "run_validation",
-    "gate_review",
-];
 
 /// What a stage does that it should not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
